@@ -1,0 +1,248 @@
+//! The engine: which volume needs which object, and what each volume shall show.
+//!
+//! A plain state machine with one writer: an event goes in, the effects it has come out, in order.
+//! It owns the specs, the objects that some volume uses, and each volume's latest snapshot. It does
+//! not know what is mounted, whether a commit has been carried out, or where objects come from, and
+//! it compares no versions: the source says what is true now.
+//!
+//! Deletion and return are the kubelet's (kubernetes.md 1.4): an object that is not optional leaves
+//! the volume as it is, an optional one takes its files with it, and uids are not compared.
+
+mod event;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use event::{Effect, Event, Trouble, VolumeId};
+
+use crate::object::{Object, ObjectKey};
+use crate::render::{Refusal, Rendered, Warning, render};
+use crate::snapshot::{HashKey, Snapshot};
+use crate::spec::Spec;
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Engine {
+    key: HashKey,
+    volumes: BTreeMap<VolumeId, Volume>,
+    watched: BTreeMap<ObjectKey, Watched>,
+}
+
+/// A published volume.
+#[derive(Debug)]
+struct Volume {
+    spec: Spec,
+    /// The last good one: what `Commit` said last.
+    latest: Option<Arc<Snapshot>>,
+    /// What was told and still holds.
+    trouble: Option<Trouble>,
+    warnings: Vec<Warning>,
+}
+
+/// An object that some volume uses.
+#[derive(Debug, Default)]
+struct Watched {
+    truth: Truth,
+    volumes: BTreeSet<VolumeId>,
+}
+
+/// What is known of an object.
+#[derive(Debug, Default)]
+enum Truth {
+    /// Nothing was heard since the watch began.
+    #[default]
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It is this.
+    Present(Object),
+}
+
+impl Engine {
+    /// An engine without volumes. The key goes into every digest, and must stay the same for as long
+    /// as any snapshot does.
+    pub fn new(key: HashKey) -> Self {
+        Self {
+            key,
+            volumes: BTreeMap::new(),
+            watched: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an event in and says what follows from it, in order.
+    pub fn handle(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Publish { volume, spec } => self.publish(&volume, &spec, &mut effects),
+            Event::Unpublish { volume } => {
+                if let Some(Volume { spec, .. }) = self.volumes.remove(&volume) {
+                    self.unwatch(&volume, spec.objects(), &mut effects);
+                }
+            }
+            Event::Applied(object) => self.apply(object, &mut effects),
+            Event::Deleted(key) => self.delete(&key, &mut effects),
+        }
+        effects
+    }
+
+    /// What the volume shall show: the last good snapshot. Nothing before its first commit.
+    pub fn latest(&self, volume: &VolumeId) -> Option<&Arc<Snapshot>> {
+        self.volumes.get(volume)?.latest.as_ref()
+    }
+
+    /// Why the volume does not show the newest of its objects, as it was told.
+    pub fn trouble(&self, volume: &VolumeId) -> Option<&Trouble> {
+        self.volumes.get(volume)?.trouble.as_ref()
+    }
+
+    fn publish(&mut self, id: &VolumeId, spec: &Spec, effects: &mut Vec<Effect>) {
+        let former = match self.volumes.get_mut(id) {
+            Some(volume) if volume.spec == *spec => return,
+            Some(volume) => Some(std::mem::replace(&mut volume.spec, spec.clone())),
+            None => {
+                self.volumes.insert(id.clone(), Volume::new(spec.clone()));
+                None
+            }
+        };
+        for key in spec.objects() {
+            let watched = self.watched.entry(key.clone()).or_insert_with(|| {
+                effects.push(Effect::Watch(key.clone()));
+                Watched::default()
+            });
+            watched.volumes.insert(id.clone());
+        }
+        self.refresh(id, effects);
+        if let Some(former) = former {
+            let unused = &former.objects() - &spec.objects();
+            self.unwatch(id, unused, effects);
+        }
+    }
+
+    fn unwatch(&mut self, id: &VolumeId, keys: BTreeSet<&ObjectKey>, effects: &mut Vec<Effect>) {
+        for key in keys {
+            let Some(watched) = self.watched.get_mut(key) else {
+                continue;
+            };
+            watched.volumes.remove(id);
+            if watched.volumes.is_empty() {
+                self.watched.remove(key);
+                effects.push(Effect::Unwatch(key.clone()));
+            }
+        }
+    }
+
+    fn apply(&mut self, mut object: Object, effects: &mut Vec<Effect>) {
+        let key = object.key.clone();
+        let Some(watched) = self.watched.get_mut(&key) else {
+            return;
+        };
+        let mut same = false;
+        if let Truth::Present(earlier) = &watched.truth {
+            object.share_values(earlier);
+            same = object.data() == earlier.data();
+        }
+        watched.truth = Truth::Present(object);
+        // A list read again costs its volumes nothing.
+        if !same {
+            self.refresh_users(&key, effects);
+        }
+    }
+
+    fn delete(&mut self, key: &ObjectKey, effects: &mut Vec<Effect>) {
+        let Some(watched) = self.watched.get_mut(key) else {
+            return;
+        };
+        watched.truth = Truth::Absent;
+        self.refresh_users(key, effects);
+    }
+
+    /// Refreshes every volume that uses the object.
+    fn refresh_users(&mut self, key: &ObjectKey, effects: &mut Vec<Effect>) {
+        let users = self.watched.get(key).map(|watched| watched.volumes.clone());
+        for id in users.into_iter().flatten() {
+            self.refresh(&id, effects);
+        }
+    }
+
+    /// Renders the volume from what is known, unless something is not known yet.
+    fn refresh(&mut self, id: &VolumeId, effects: &mut Vec<Effect>) {
+        let Some(volume) = self.volumes.get_mut(id) else {
+            return;
+        };
+        let truth = |key: &ObjectKey| {
+            self.watched
+                .get(key)
+                .map_or(&Truth::Unknown, |watched| &watched.truth)
+        };
+        // Optional objects too: a volume must not lose files because one was not read yet.
+        let mut objects = volume.spec.sources.iter().map(|source| &source.object);
+        if objects.any(|key| matches!(truth(key), Truth::Unknown)) {
+            return;
+        }
+        let find = |key: &ObjectKey| match truth(key) {
+            Truth::Present(object) => Some(object),
+            Truth::Unknown | Truth::Absent => None,
+        };
+        match render(&volume.spec, find, &self.key, volume.latest.as_deref()) {
+            Ok(rendered) => volume.show(id, rendered, effects),
+            Err(refusal) => volume.refuse(id, refusal, effects),
+        }
+    }
+}
+
+impl Volume {
+    fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            latest: None,
+            trouble: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn show(&mut self, id: &VolumeId, rendered: Rendered, effects: &mut Vec<Effect>) {
+        let volume = || id.clone();
+        let Rendered { snapshot, warnings } = rendered;
+        if self.warnings != warnings {
+            self.warnings.clone_from(&warnings);
+            effects.push(Effect::Warned {
+                volume: volume(),
+                warnings,
+            });
+        }
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.digest != snapshot.digest)
+        {
+            let snapshot = Arc::new(snapshot);
+            self.latest = Some(Arc::clone(&snapshot));
+            effects.push(Effect::Commit {
+                volume: volume(),
+                snapshot,
+            });
+        }
+        if let Some(Trouble::Refused(_)) = self.trouble.take() {
+            effects.push(Effect::Recovered { volume: volume() });
+        }
+    }
+
+    fn refuse(&mut self, id: &VolumeId, refusal: Refusal, effects: &mut Vec<Effect>) {
+        let trouble = match refusal {
+            Refusal::Missing { object } if self.latest.is_none() => Trouble::Waiting(object),
+            refusal => Trouble::Refused(refusal),
+        };
+        if self.trouble.as_ref() == Some(&trouble) {
+            return;
+        }
+        self.trouble = Some(trouble.clone());
+        let volume = id.clone();
+        effects.push(match trouble {
+            Trouble::Waiting(object) => Effect::Waiting { volume, object },
+            Trouble::Refused(refusal) => Effect::Refused { volume, refusal },
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

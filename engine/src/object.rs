@@ -1,0 +1,272 @@
+//! Objects: one `ConfigMap` or Secret at one version, from any source, already decoded.
+//!
+//! Values never show in `Debug`: a Secret's bytes must not reach a log by accident. Validation here
+//! is the API server's own (kubernetes `ValidateConfigMap`, `ValidateSecret`), so that a manifest on
+//! a plain host is refused for what the API would refuse.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// The most bytes that the values of one object may hold together, in bytes (1 MiB): `MaxSecretSize`
+/// of kubernetes `core/v1/types.go`. Keys are not counted, as in the API.
+pub const MAX_OBJECT_BYTES: usize = 1 << 20;
+
+/// The longest key that an object may have, in characters (`IsConfigMapKey`, apimachinery).
+pub const MAX_KEY_LEN: usize = 253;
+
+/// A value's bytes, shared and immutable. `Debug` shows the length alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(Arc<[u8]>);
+
+impl Bytes {
+    /// Takes the bytes over, or copies them where they cannot be taken.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Whether both are one allocation, and so equal at the cost of a comparison of addresses.
+    pub fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+/// Which kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1/ConfigMap`
+    ConfigMap,
+    /// `v1/Secret`
+    Secret,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        })
+    }
+}
+
+/// What names an object within one source. Shown as `ConfigMap default/app`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The object's kind.
+    pub kind: Kind,
+    /// Its namespace; `default` where a manifest names none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// One object at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Which object this is.
+    pub key: ObjectKey,
+    /// The object's uid, where its source tells one.
+    pub uid: Option<String>,
+    /// The version in its source's own words: shown, never compared here.
+    pub resource_version: Option<String>,
+    /// Whether the object says that it will never change.
+    pub immutable: bool,
+    /// Key to value; `data`, `binaryData` and `stringData` are merged.
+    data: BTreeMap<String, Bytes>,
+}
+
+impl Object {
+    /// Checks keys and sizes as the API server does.
+    pub fn new(key: ObjectKey, data: BTreeMap<String, Bytes>) -> Result<Self, ObjectError> {
+        for name in data.keys() {
+            check_key(name).map_err(|why| ObjectError::Key {
+                object: key.clone(),
+                key: shown(name),
+                why,
+            })?;
+        }
+        let bytes: usize = data.values().map(|value| value.len()).sum();
+        if bytes > MAX_OBJECT_BYTES {
+            return Err(ObjectError::TooLarge { object: key, bytes });
+        }
+        Ok(Self {
+            key,
+            uid: None,
+            resource_version: None,
+            immutable: false,
+            data,
+        })
+    }
+
+    /// Key to value.
+    pub fn data(&self) -> &BTreeMap<String, Bytes> {
+        &self.data
+    }
+
+    /// Takes over the earlier version's allocation of every value that did not change, so that the
+    /// object and the snapshots rendered before it hold such a value once.
+    pub(crate) fn share_values(&mut self, earlier: &Self) {
+        for (key, value) in &mut self.data {
+            if let Some(same) = earlier.data.get(key).filter(|old| *old == value) {
+                *value = same.clone();
+            }
+        }
+    }
+}
+
+/// Why an object is not one that the API would accept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ObjectError {
+    /// A key is not a legal file name of a volume.
+    #[error("{object}: key {key:?}: {why}")]
+    Key {
+        /// The object.
+        object: ObjectKey,
+        /// The key, cut to a length that a person reads.
+        key: String,
+        /// What is wrong with it.
+        why: KeyError,
+    },
+    /// The values are larger than the API accepts.
+    #[error("{object}: its values hold {bytes} bytes; at most {MAX_OBJECT_BYTES} are allowed")]
+    TooLarge {
+        /// The object.
+        object: ObjectKey,
+        /// How many bytes its values hold.
+        bytes: usize,
+    },
+}
+
+/// What is wrong with a key (`IsConfigMapKey`, apimachinery `validation.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// The key is empty.
+    #[error("a key must not be empty")]
+    Empty,
+    /// The key is too long.
+    #[error("a key has at most {MAX_KEY_LEN} characters")]
+    TooLong,
+    /// The key has a character outside the allowed ones.
+    #[error("a key consists of letters, digits, '-', '_' and '.' alone")]
+    Character,
+    /// The key is `.` or starts with `..`.
+    #[error("a key must not be '.' and must not start with '..'")]
+    Dots,
+}
+
+/// Whether the API accepts this as a key of `data`.
+pub fn check_key(key: &str) -> Result<(), KeyError> {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    if key.is_empty() {
+        Err(KeyError::Empty)
+    } else if key.len() > MAX_KEY_LEN {
+        Err(KeyError::TooLong)
+    } else if !key.bytes().all(legal) {
+        Err(KeyError::Character)
+    } else if key == "." || key.starts_with("..") {
+        Err(KeyError::Dots)
+    } else {
+        Ok(())
+    }
+}
+
+/// A name cut to what fits in a sentence.
+pub(crate) fn shown(name: &str) -> String {
+    const MOST: usize = 64;
+    if name.chars().count() <= MOST {
+        return name.to_owned();
+    }
+    let mut cut: String = name.chars().take(MOST).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ObjectKey {
+        ObjectKey {
+            kind: Kind::Secret,
+            namespace: "default".into(),
+            name: "s".into(),
+        }
+    }
+
+    #[test]
+    fn keys_are_those_the_api_accepts() {
+        for good in ["a", ".env", "a..b", "A-b_c.9", &"k".repeat(253)] {
+            assert_eq!(check_key(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("", KeyError::Empty),
+            (".", KeyError::Dots),
+            ("..", KeyError::Dots),
+            ("..a", KeyError::Dots),
+            ("a/b", KeyError::Character),
+            ("a b", KeyError::Character),
+            ("é", KeyError::Character),
+        ] {
+            assert_eq!(check_key(bad), Err(why), "{bad}");
+        }
+        assert_eq!(check_key(&"k".repeat(254)), Err(KeyError::TooLong));
+    }
+
+    #[test]
+    fn an_object_holds_a_mebibyte_and_no_more() {
+        let data = |n| BTreeMap::from([("k".to_owned(), Bytes::from(vec![0; n]))]);
+        assert!(Object::new(key(), data(MAX_OBJECT_BYTES)).is_ok());
+        assert!(matches!(
+            Object::new(key(), data(MAX_OBJECT_BYTES + 1)),
+            Err(ObjectError::TooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn debug_never_shows_a_value() {
+        let data = BTreeMap::from([("k".to_owned(), Bytes::from("hunter2"))]);
+        let object = Object::new(key(), data).expect("a legal object");
+        assert!(!format!("{object:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,286 @@
+//! The daemon's side: calls that wait for their answers, and the hand's restart when it dies.
+//!
+//! It makes no system call on a mount. The descriptors of the mounts are only kept here, so that a
+//! new hand can be given them. Calls may come from any number of threads; answers are told apart by
+//! number, so none waits for another's. One thread reads, pings and restarts.
+
+mod child;
+mod keep;
+mod link;
+mod parts;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::HandError;
+use crate::protocol::{Answer, Call, HandOp, OpResult, Prepared, Progress, Unbind};
+use link::{Answered, Shared};
+use parts::{bytes, check, chunks, left, names};
+
+/// For what has no time of its own to be done in. Slow only where a filesystem at a target is slow.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How often a call that may be repeated is, when hands die under it.
+const ATTEMPTS: u32 = 3;
+
+/// How to start a hand.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// The program, usually `/proc/self/exe`: still the same binary after an upgrade on disk.
+    pub program: PathBuf,
+    /// Its first arguments (the hidden subcommand); `--root` and `--heartbeat` are appended.
+    pub args: Vec<OsString>,
+    /// Absolute paths; the hand accepts targets strictly beneath these only.
+    pub roots: Vec<PathBuf>,
+    /// How long without a sign of life before the hand gives the daemon up and kills it. Pings go
+    /// at a quarter of it.
+    pub heartbeat: Duration,
+}
+
+/// The daemon's hold on its hand. Clones are the same hand; when the last is dropped the hand is
+/// told to end.
+#[derive(Clone)]
+pub struct Hand(Arc<Owner>);
+
+/// How the hand does, for metrics and `doctor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HandStatus {
+    /// There is a hand, and it has been given everything.
+    pub up: bool,
+    /// How often it died and was started again.
+    pub restarts: u64,
+    /// Operations that it had begun and not ended when it last answered a ping.
+    pub busy: u32,
+    /// Those of them that were past their time.
+    pub late: u32,
+}
+
+/// A list of operations that was not done to its end, or whose end is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{} operations are known to have been done: {why}", done.len())]
+pub struct Unfinished {
+    /// Results of the first operations, as far as they are known. [`Hand::last`] may know more.
+    pub done: Vec<OpResult>,
+    /// Why there are no more.
+    #[source]
+    pub why: HandError,
+}
+
+impl From<Unfinished> for HandError {
+    fn from(unfinished: Unfinished) -> Self {
+        unfinished.why
+    }
+}
+
+impl Hand {
+    /// Starts the hand, before any thread of its own, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Start`]; [`HandError::Died`] where it ended at once, for a root that is not a
+    /// directory for example (its log says).
+    pub fn start(options: ClientOptions) -> Result<Self, HandError> {
+        let hand = Self(Arc::new(Owner(link::start(options)?)));
+        hand.shared().call(Call::Ping, WITHIN)?;
+        Ok(hand)
+    }
+
+    /// Makes a target ready: makes the directory (not its parents) if it is missing, detaches a
+    /// dead livemount. For a volume that is bound there and alive, nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Occupied`] where another live livemount is; [`HandError::NotADirectory`];
+    /// [`HandError::NotEmpty`] unless `over`; [`HandError::OutsideRoots`];
+    /// [`HandError::StillBound`].
+    pub fn prepare(&self, volume: u64, target: &Path, over: bool) -> Result<Prepared, HandError> {
+        let target = bytes(target);
+        match self
+            .repeat(
+                WITHIN,
+                &Call::Prepare {
+                    volume,
+                    target,
+                    over,
+                },
+            )?
+            .0
+        {
+            Answer::Prepared(prepared) => Ok(prepared),
+            _ => Err(HandError::Malformed),
+        }
+    }
+
+    /// Makes the volume's connection and its detached writable mount, and gives the `/dev/fuse`
+    /// descriptor. A connection that the volume had is forgotten; it must not be bound.
+    pub fn mount(&self, volume: u64) -> Result<OwnedFd, HandError> {
+        let (_, mut beside) = self.repeat(WITHIN, &Call::Mount { volume })?;
+        beside.pop().ok_or(HandError::Malformed)
+    }
+
+    /// Binds the volume's `files/` to the target, read-only. The volume's session must be
+    /// answering by now: the name is looked up. Binding it again where it is bound is no error.
+    pub fn bind(&self, volume: u64, target: &Path) -> Result<(), HandError> {
+        let target = bytes(target);
+        self.repeat(WITHIN, &Call::Bind { volume, target })
+            .map(drop)
+    }
+
+    /// Has the kernel ask for the attributes of each file afresh, which drops the page cache of
+    /// those whose time has moved. Paths are relative to `files/`; the answers are in their order,
+    /// an errno where it failed.
+    pub fn refresh(
+        &self,
+        volume: u64,
+        paths: &[&str],
+        within: Duration,
+    ) -> Result<Vec<Option<i32>>, HandError> {
+        let deadline = Instant::now() + within;
+        let mut answers = Vec::with_capacity(paths.len());
+        for chunk in chunks(paths, |path| path.len()) {
+            check(chunk.iter().copied())?;
+            let paths = chunk.iter().map(|path| (*path).to_owned()).collect();
+            match self
+                .repeat(left(deadline), &Call::Refresh { volume, paths })?
+                .0
+            {
+                Answer::Refreshed(some) if some.len() == chunk.len() => answers.extend(some),
+                _ => return Err(HandError::Malformed),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Does operations in their order, all of them even if one fails. They are numbered within the
+    /// commit from `first` on; the hand remembers the last one of each volume ([`Hand::last`]).
+    /// This is the one call that is never repeated here: a ring must not be doubled.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Slow`]: they go on in the hand. [`HandError::Stuck`]: not begun.
+    /// [`HandError::Died`]: some of them may be done; the caller repeats what [`Hand::last`] does
+    /// not tell to be done. With each come the results that are known.
+    pub fn run(
+        &self,
+        volume: u64,
+        commit: u64,
+        first: u32,
+        ops: &[HandOp],
+        within: Duration,
+    ) -> Result<Vec<OpResult>, Unfinished> {
+        let deadline = Instant::now() + within;
+        let mut done = Vec::with_capacity(ops.len());
+        let mut first = first;
+        for chunk in chunks(ops, |op| names(op).map(str::len).sum()) {
+            let ran = check(chunk.iter().flat_map(names)).and_then(|()| {
+                let ops = chunk.to_vec();
+                self.shared().call(
+                    Call::Run {
+                        volume,
+                        commit,
+                        first,
+                        ops,
+                    },
+                    left(deadline),
+                )
+            });
+            match ran {
+                Ok((Answer::Ran(some), _)) if some.len() == chunk.len() => done.extend(some),
+                Ok(_) => {
+                    return Err(Unfinished {
+                        done,
+                        why: HandError::Malformed,
+                    });
+                }
+                Err(why) => return Err(Unfinished { done, why }),
+            }
+            first = first.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        }
+        Ok(done)
+    }
+
+    /// How far the volume's operations have come. Answered at once, also while one is stuck. After
+    /// a hand died it tells what had been answered to this daemon.
+    pub fn last(&self, volume: u64) -> Result<Progress, HandError> {
+        match self.repeat(WITHIN, &Call::Last { volume })?.0 {
+            Answer::Progress(progress) => Ok(progress),
+            _ => Err(HandError::Malformed),
+        }
+    }
+
+    /// Takes the volume away from its target; where it is not there any more, nothing is left to
+    /// do. It does not wait for what is stuck in the volume's files.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Busy`] with [`Unbind::IfIdle`]; [`HandError::Covered`] where something else is
+    /// mounted on top.
+    pub fn unbind(&self, volume: u64, how: Unbind) -> Result<(), HandError> {
+        self.repeat(WITHIN, &Call::Unbind { volume, how }).map(drop)
+    }
+
+    /// Gives up the volume's mount, here and in the hand, and removes the target directory if a
+    /// hand made it. Unbind it first.
+    pub fn forget(&self, volume: u64, remove_target: bool) -> Result<(), HandError> {
+        // First our copy: the last one should be the hand's, so that a superblock never ends in
+        // the daemon.
+        self.shared().drop_mount(volume);
+        self.repeat(
+            WITHIN,
+            &Call::Forget {
+                volume,
+                remove_target,
+            },
+        )
+        .map(drop)
+    }
+
+    /// How the hand does.
+    pub fn status(&self) -> HandStatus {
+        self.shared().status()
+    }
+
+    /// Tells the hand to end, and waits until it has taken every volume away from its target and
+    /// has gone. Also done without waiting when the last clone is dropped or the process ends.
+    pub fn close(&self, within: Duration) -> Result<(), HandError> {
+        self.shared().close(Instant::now() + within)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+
+    /// A call that may be done twice.
+    fn repeat(&self, within: Duration, call: &Call) -> Answered {
+        let deadline = Instant::now() + within;
+        let mut result = Err(HandError::Died);
+        for _ in 0..ATTEMPTS {
+            result = self.shared().call(call.clone(), left(deadline));
+            if !matches!(result, Err(HandError::Died)) {
+                break;
+            }
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Hand").field(&self.status()).finish()
+    }
+}
+
+/// Ends the hand with the last [`Hand`]: the thread that attends to it holds the shared part too,
+/// so this cannot.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _not_waited_for = self.0.close(Instant::now());
+    }
+}

@@ -1,0 +1,153 @@
+//! What the daemon remembers of each volume, to tell it to a new hand.
+//!
+//! It is changed only by the thread that reads answers, which is also the one that starts a new
+//! hand: so a new hand is told exactly what was answered.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::protocol::{Answer, Call, Last};
+
+/// What a call changes if it is answered well.
+#[derive(Debug, Clone)]
+pub(super) enum Effect {
+    None,
+    Prepared {
+        volume: u64,
+        target: Vec<u8>,
+    },
+    Mounted {
+        volume: u64,
+    },
+    Bound {
+        volume: u64,
+        target: Vec<u8>,
+    },
+    Ran {
+        volume: u64,
+        commit: u64,
+        first: u32,
+    },
+    Unbound {
+        volume: u64,
+    },
+    Forgotten {
+        volume: u64,
+    },
+}
+
+impl Effect {
+    pub(super) fn of(call: &Call) -> Self {
+        match call {
+            Call::Prepare { volume, target, .. } => Self::Prepared {
+                volume: *volume,
+                target: target.clone(),
+            },
+            Call::Mount { volume } => Self::Mounted { volume: *volume },
+            Call::Bind { volume, target } => Self::Bound {
+                volume: *volume,
+                target: target.clone(),
+            },
+            Call::Run {
+                volume,
+                commit,
+                first,
+                ..
+            } => Self::Ran {
+                volume: *volume,
+                commit: *commit,
+                first: *first,
+            },
+            Call::Unbind { volume, .. } => Self::Unbound { volume: *volume },
+            Call::Forget { volume, .. } => Self::Forgotten { volume: *volume },
+            Call::Ping | Call::Adopt { .. } | Call::Refresh { .. } | Call::Last { .. } => {
+                Self::None
+            }
+        }
+    }
+}
+
+/// All volumes.
+#[derive(Default)]
+pub(super) struct Kept(BTreeMap<u64, Volume>);
+
+#[derive(Default)]
+struct Volume {
+    target: Option<Vec<u8>>,
+    created: bool,
+    bound: bool,
+    mount: Option<Arc<OwnedFd>>,
+    last: Option<Last>,
+}
+
+impl Kept {
+    /// Notes what an answer changed, and takes the descriptors that stay here out of `beside`.
+    pub(super) fn note(&mut self, effect: Effect, answer: &Answer, beside: &mut Vec<OwnedFd>) {
+        match (effect, answer) {
+            (Effect::Prepared { volume, target }, Answer::Prepared(prepared)) => {
+                let volume = self.0.entry(volume).or_default();
+                volume.target = Some(target);
+                volume.created = prepared.created;
+                volume.bound &= !prepared.replaced;
+            }
+            (Effect::Mounted { volume }, Answer::Mounted) if beside.len() == 2 => {
+                self.0.entry(volume).or_default().mount = beside.pop().map(Arc::new);
+            }
+            (Effect::Bound { volume, target }, Answer::Bound) => {
+                let volume = self.0.entry(volume).or_default();
+                volume.target = Some(target);
+                volume.bound = true;
+                if let Some(mount) = beside.pop() {
+                    volume.mount = Some(Arc::new(mount));
+                }
+            }
+            (
+                Effect::Ran {
+                    volume,
+                    commit,
+                    first,
+                },
+                Answer::Ran(results),
+            ) => {
+                if let (Some(volume), Some((index, result))) =
+                    (self.0.get_mut(&volume), (first..).zip(results).last())
+                {
+                    volume.last = Some(Last {
+                        commit,
+                        index,
+                        result: *result,
+                    });
+                }
+            }
+            (Effect::Unbound { volume }, Answer::Done) => {
+                if let Some(volume) = self.0.get_mut(&volume) {
+                    volume.bound = false;
+                }
+            }
+            (Effect::Forgotten { volume }, Answer::Done) => drop(self.0.remove(&volume)),
+            _ => {}
+        }
+    }
+
+    /// Gives up a mount's descriptor; the caller drops it where no lock is held.
+    pub(super) fn take_mount(&mut self, volume: u64) -> Option<Arc<OwnedFd>> {
+        self.0.get_mut(&volume)?.mount.take()
+    }
+
+    /// What a new hand is told.
+    pub(super) fn adoptions(&self) -> Vec<(Call, Option<Arc<OwnedFd>>)> {
+        let adoption = |(id, volume): (&u64, &Volume)| {
+            let target = volume.target.clone();
+            let call = Call::Adopt {
+                volume: *id,
+                target,
+                created: volume.created,
+                bound: volume.bound,
+                last: volume.last,
+            };
+            (call, volume.mount.clone())
+        };
+        self.0.iter().map(adoption).collect()
+    }
+}

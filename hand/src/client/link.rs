@@ -1,0 +1,334 @@
+//! The connection to the hand of the moment: one that dies is reaped, replaced, and its successor
+//! told everything.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
+
+use super::child::{reap, spawn, tell};
+use super::keep::{Effect, Kept};
+use super::parts::left;
+use super::{ClientOptions, HandStatus};
+use crate::HandError;
+use crate::process::BEATS;
+use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
+use crate::socket::{Received, buffer, readable, receive, send, send_now};
+
+/// How much longer than the hand a caller waits, so that it hears that a call was refused as stuck.
+const MARGIN: Duration = Duration::from_millis(250);
+/// Before another hand is started where the last one had worked, and twice as long after each that
+/// never said a word.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An answer with what came beside it.
+pub(super) type Answered = Result<(Answer, Vec<OwnedFd>), HandError>;
+
+pub(super) struct Shared {
+    options: ClientOptions,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    link: Link,
+    next: u64,
+    pending: HashMap<u64, Pending>,
+    kept: Kept,
+    restarts: u64,
+    busy: u32,
+    late: u32,
+}
+
+enum Link {
+    Up(Arc<OwnedFd>),
+    /// A new hand is on its way.
+    Down,
+    /// Told to end; the socket is still read.
+    Closing,
+    /// Ended for good.
+    Closed,
+}
+
+struct Pending {
+    to: SyncSender<Answered>,
+    effect: Effect,
+}
+
+/// Starts the first hand, then the thread that attends to it.
+pub(super) fn start(options: ClientOptions) -> Result<Arc<Shared>, HandError> {
+    let (child, socket) = spawn(&options)?;
+    let socket = Arc::new(socket);
+    let state = State {
+        link: Link::Up(Arc::clone(&socket)),
+        next: 1,
+        pending: HashMap::new(),
+        kept: Kept::default(),
+        restarts: 0,
+        busy: 0,
+        late: 0,
+    };
+    let shared = Arc::new(Shared {
+        options,
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+    });
+    let attending = Arc::clone(&shared);
+    let spawned = std::thread::Builder::new()
+        .name("hand".into())
+        .spawn(move || attending.attend(child, socket));
+    spawned.map_err(|error| HandError::start(&error))?;
+    Ok(shared)
+}
+
+impl Shared {
+    /// One call, once.
+    pub(super) fn call(&self, call: Call, within: Duration) -> Answered {
+        let deadline = Instant::now() + within;
+        let (what, effect) = (call.name(), Effect::of(&call));
+        let (to, answer) = sync_channel(1);
+        let (seq, socket) = self.enter(Pending { to, effect }, deadline)?;
+        let within_ms = u32::try_from(left(deadline).as_millis()).unwrap_or(u32::MAX);
+        let sent = encode(&Request {
+            seq,
+            within_ms,
+            call,
+        })
+        .and_then(|bytes| match send(&*socket, &bytes, &[], deadline) {
+            Ok(()) => Ok(()),
+            Err(Errno::TIMEDOUT) => Err(HandError::Stuck),
+            Err(_) => Err(HandError::Died),
+        });
+        if let Err(error) = sent {
+            let mut state = self.state.lock();
+            state.pending.remove(&seq);
+            // Before the reader has seen it, so that the next call waits for the next hand.
+            if error == HandError::Died
+                && matches!(&state.link, Link::Up(up) if Arc::ptr_eq(up, &socket))
+            {
+                state.link = Link::Down;
+            }
+            return Err(error);
+        }
+        answer
+            .recv_timeout(left(deadline) + MARGIN)
+            .unwrap_or_else(|error| {
+                // Who gives up takes the answer's place with it; one that comes later is dropped,
+                // descriptors and all.
+                self.state.lock().pending.remove(&seq);
+                Err(if error == RecvTimeoutError::Timeout {
+                    HandError::Slow { what: what.into() }
+                } else {
+                    HandError::Died
+                })
+            })
+    }
+
+    pub(super) fn drop_mount(&self, volume: u64) {
+        let mount = self.state.lock().kept.take_mount(volume);
+        drop(mount);
+    }
+
+    pub(super) fn status(&self) -> HandStatus {
+        let state = self.state.lock();
+        HandStatus {
+            up: matches!(state.link, Link::Up(_)),
+            restarts: state.restarts,
+            busy: state.busy,
+            late: state.late,
+        }
+    }
+
+    pub(super) fn close(&self, deadline: Instant) -> Result<(), HandError> {
+        let mut state = self.state.lock();
+        match &state.link {
+            Link::Up(socket) => {
+                // Only our direction: answers that are on their way still come, and then the hand's
+                // end.
+                let _gone = shutdown(&**socket, Shutdown::Write);
+                state.link = Link::Closing;
+            }
+            Link::Down => state.link = Link::Closing,
+            Link::Closing | Link::Closed => {}
+        }
+        self.changed.notify_all();
+        while !matches!(state.link, Link::Closed) {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return Err(HandError::Slow {
+                    what: "close".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a hand, and for a place among those who wait for answers.
+    fn enter(&self, pending: Pending, deadline: Instant) -> Result<(u64, Arc<OwnedFd>), HandError> {
+        let mut state = self.state.lock();
+        loop {
+            match &state.link {
+                Link::Up(socket) => {
+                    let socket = Arc::clone(socket);
+                    let seq = state.next;
+                    state.next += 1;
+                    state.pending.insert(seq, pending);
+                    return Ok((seq, socket));
+                }
+                Link::Closing | Link::Closed => return Err(HandError::Closed),
+                Link::Down => {}
+            }
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                return Err(HandError::Died);
+            }
+        }
+    }
+
+    fn attend(&self, mut child: Child, mut socket: Arc<OwnedFd>) {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let worked = self.read(&socket);
+            self.fell();
+            drop(socket);
+            let status = child.wait();
+            // One that was killed has not taken the volumes away: another does, also at the end.
+            if status.as_ref().is_ok_and(ExitStatus::success) && self.ended() {
+                return;
+            }
+            pause = if worked {
+                SHORTEST_PAUSE
+            } else {
+                (pause * 2).min(LONGEST_PAUSE)
+            };
+            tracing::warn!(?status, "the hand died; starting another");
+            match self.again(&mut pause) {
+                Some((next, link)) => (child, socket) = (next, link),
+                None => return,
+            }
+        }
+    }
+
+    /// Answers go to their callers, until the hand's end. Pings go out meanwhile. False where it
+    /// never answered.
+    fn read(&self, socket: &Arc<OwnedFd>) -> bool {
+        let mut worked = false;
+        let beat = self.options.heartbeat / BEATS;
+        let mut buffer = buffer();
+        let mut ping = Instant::now();
+        loop {
+            if Instant::now() >= ping {
+                // Where there is no room, the hand has other messages of ours to see us by.
+                if let Ok(bytes) = encode(&Request {
+                    seq: 0,
+                    within_ms: 0,
+                    call: Call::Ping,
+                }) {
+                    let _full = send_now(&**socket, &bytes, &[]);
+                }
+                ping = Instant::now() + beat;
+            }
+            match readable(&**socket, left(ping)) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(_) => return worked,
+            }
+            match receive(&**socket, &mut buffer) {
+                Ok(Received::Message(length, beside)) => {
+                    worked = true;
+                    self.deliver(&buffer[..length], beside);
+                }
+                Ok(Received::Cut) => {
+                    tracing::warn!("an answer of the hand was cut off: out of descriptors?");
+                }
+                Ok(Received::End) | Err(_) => return worked,
+            }
+        }
+    }
+
+    fn deliver(&self, bytes: &[u8], mut beside: Vec<OwnedFd>) {
+        let Ok(Reply { seq, outcome }) = decode::<Reply>(bytes) else {
+            return tracing::warn!("an answer of the hand cannot be read");
+        };
+        let mut state = self.state.lock();
+        if let Ok(Answer::Pong { busy, late }) = outcome {
+            (state.busy, state.late) = (busy, late);
+        }
+        let Some(Pending { to, effect }) = state.pending.remove(&seq) else {
+            return;
+        };
+        let answered = outcome.map(|answer| {
+            state.kept.note(effect, &answer, &mut beside);
+            (answer, beside)
+        });
+        drop(state);
+        let _gave_up = to.send(answered);
+    }
+
+    /// Whoever waits for this hand hears that it died.
+    fn fell(&self) {
+        let mut state = self.state.lock();
+        state.pending.clear();
+        if matches!(state.link, Link::Up(_)) {
+            state.link = Link::Down;
+        }
+    }
+
+    fn ended(&self) -> bool {
+        let mut state = self.state.lock();
+        let closing = matches!(state.link, Link::Closing);
+        if closing {
+            state.link = Link::Closed;
+            self.changed.notify_all();
+        }
+        closing
+    }
+
+    /// Another hand, that has been told everything; none where it is closed meanwhile.
+    fn again(&self, pause: &mut Duration) -> Option<(Child, Arc<OwnedFd>)> {
+        loop {
+            let mut state = self.state.lock();
+            let until = Instant::now() + *pause;
+            while !matches!(state.link, Link::Closing)
+                && !self.changed.wait_until(&mut state, until).timed_out()
+            {}
+            state.restarts += 1;
+            let adoptions = state.kept.adoptions();
+            drop(state);
+            match spawn(&self.options) {
+                Ok((child, socket)) => {
+                    let socket = Arc::new(socket);
+                    tell(&socket, adoptions);
+                    if self.raise(&socket) {
+                        return Some((child, socket));
+                    }
+                    // Closed while there was no hand: somebody has to take the volumes away.
+                    reap(child, socket);
+                    self.ended();
+                    return None;
+                }
+                Err(error) => tracing::error!(%error, "no hand"),
+            }
+            if self.ended() {
+                return None;
+            }
+            *pause = (*pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Lets callers in; not where it was closed meanwhile.
+    fn raise(&self, socket: &Arc<OwnedFd>) -> bool {
+        let mut state = self.state.lock();
+        if matches!(state.link, Link::Closing) {
+            return false;
+        }
+        state.link = Link::Up(Arc::clone(socket));
+        self.changed.notify_all();
+        true
+    }
+}

@@ -1,0 +1,34 @@
+//! The hand: the one process of livemount that touches mounts.
+//!
+//! A process that serves a FUSE connection and also touches a mount of it can wait for itself in
+//! the kernel, where no signal reaches it. So the daemon answers requests and nothing else, and
+//! everything that needs a path or a descriptor of a mount (mounting, binding, `statx`, the ring,
+//! renaming, unlinking, unmounting) is asked of this process, which holds no `/dev/fuse` descriptor
+//! for longer than one call.
+//!
+//! The crate is both ends: [`process`] is what the hidden subcommand runs, [`Hand`] is what the
+//! daemon holds, and [`protocol`] is the only thing that they share. It is a crate of its own so
+//! that it cannot name the engine, a runtime or a FUSE library.
+//!
+//! Only [`process`] and the modules beneath it need privileges. [`Hand`] makes no system call on a
+//! mount or on a path; it only keeps the descriptors of the mounts, to give them to a hand that
+//! takes over from one that died.
+
+mod client;
+mod error;
+mod files;
+mod mountinfo;
+mod mounts;
+mod perform;
+mod place;
+pub mod process;
+pub mod protocol;
+mod socket;
+mod sweep;
+mod sys;
+mod volume;
+mod worker;
+
+pub use client::{ClientOptions, Hand, HandStatus, Unfinished};
+pub use error::HandError;
+pub use protocol::{HandOp, Last, OpResult, Prepared, Progress, Unbind};

@@ -1,0 +1,250 @@
+//! The hand's process: reads requests, hands them to workers, and takes everything away when the
+//! daemon is gone.
+//!
+//! The main thread makes no call that a FUSE daemon can delay, so it answers a ping whatever else
+//! goes on. It ends with its socket and with nothing else: INT, TERM and HUP are ignored, because
+//! the daemon that they are also meant for still needs its mounts while it finishes. It never waits
+//! for a worker.
+
+mod args;
+mod parent;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::HandError;
+use crate::perform::{self, path, perform};
+use crate::place::{Place, is_directory};
+use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
+use crate::socket::{Received, buffer, readable, receive, send, send_now};
+use crate::volume::{Placed, Volumes};
+use crate::worker::{Lane, Pool, Turn};
+use crate::{mountinfo, sweep, sys};
+
+pub use args::HandArgs;
+use parent::Parent;
+
+/// Silence is counted in this many parts of the heartbeat.
+pub(crate) const BEATS: u32 = 4;
+/// How long a worker tries to hand over an answer that the daemon does not read.
+const HAND_OVER: Duration = Duration::from_secs(10);
+/// How long the end waits for a mount or a directory that is just being made.
+const LAST_MOVES: Duration = Duration::from_secs(2);
+
+/// Why the hand ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The daemon closed its socket: it has gone, or wants us to.
+    Closed,
+    /// The daemon has been silent for a heartbeat, and holds its connections.
+    Silent,
+}
+
+/// Runs the hand on the socket that is its standard input, until that ends. The caller should then
+/// leave the process at once: workers may be stuck, and nobody should wait for them.
+pub fn main(args: HandArgs) -> Result<(), HandError> {
+    sys::ignore_stop_signals();
+    raise_descriptor_limit();
+    let _unnamed = rustix::thread::set_name(c"livemount-hand");
+    let socket = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| HandError::start(&error))?;
+    for root in &args.roots {
+        is_directory(root)?;
+    }
+    let parent = Parent::now();
+    let hand = Process {
+        volumes: Arc::new(Volumes::new(args.roots, args.clone_attached)),
+        pool: Pool::default(),
+        socket: Arc::new(socket),
+        beat: args.heartbeat / BEATS,
+    };
+    sweep::start(&hand.volumes, &hand.pool);
+    let end = hand.serve();
+    tracing::debug!(?end, "the hand ends");
+    hand.take_all_away(end);
+    if end == End::Silent {
+        // Before a word about it: who reads our log may stand still, too.
+        parent.kill();
+        tracing::error!("the daemon was silent; its mounts were aborted and it was killed");
+    }
+    Ok(())
+}
+
+struct Process {
+    volumes: Arc<Volumes>,
+    pool: Pool,
+    socket: Arc<OwnedFd>,
+    beat: Duration,
+}
+
+impl Process {
+    fn serve(&self) -> End {
+        let mut buffer = buffer();
+        let mut silent = 0;
+        let mut beat = Instant::now() + self.beat;
+        loop {
+            let now = Instant::now();
+            let wake = self.pool.expire(now).map_or(beat, |next| next.min(beat));
+            match readable(&self.socket, wake.saturating_duration_since(now)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    // Beats, not time: while this process was frozen together with the daemon no
+                    // beat passed for either.
+                    if Instant::now() >= beat {
+                        silent += 1;
+                        beat = Instant::now() + self.beat;
+                    }
+                    if silent >= BEATS {
+                        return End::Silent;
+                    }
+                    continue;
+                }
+                Err(_) => return End::Closed,
+            }
+            match receive(&self.socket, &mut buffer) {
+                Ok(Received::Message(length, beside)) => self.take(&buffer[..length], beside),
+                Ok(Received::Cut) => tracing::debug!("a request was cut off"),
+                Ok(Received::End) | Err(_) => return End::Closed,
+            }
+            silent = 0;
+            beat = Instant::now() + self.beat;
+        }
+    }
+
+    fn take(&self, bytes: &[u8], beside: Vec<OwnedFd>) {
+        let Ok(Request {
+            seq,
+            within_ms,
+            call,
+        }) = decode(bytes)
+        else {
+            tracing::debug!("a request cannot be read");
+            return;
+        };
+        let lane = match &call {
+            Call::Prepare { volume, .. }
+            | Call::Mount { volume }
+            | Call::Bind { volume, .. }
+            | Call::Unbind { volume, .. }
+            | Call::Forget { volume, .. } => Lane::Place(*volume),
+            Call::Refresh { volume, .. } | Call::Run { volume, .. } => Lane::Files(*volume),
+            Call::Ping | Call::Adopt { .. } | Call::Last { .. } => {
+                return self.answer_at_once(seq, call, beside);
+            }
+        };
+        let until = Instant::now() + Duration::from_millis(within_ms.into());
+        let (volumes, socket) = (Arc::clone(&self.volumes), Arc::clone(&self.socket));
+        self.pool.submit(lane, until, move |turn| match turn {
+            Turn::Refused => reply_now(&socket, seq, Err(HandError::Stuck)),
+            Turn::Go => {
+                let (outcome, beside) = match perform(&volumes, call) {
+                    Ok((answer, beside)) => (Ok(answer), beside),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                reply(&socket, seq, outcome, &beside);
+            }
+        });
+    }
+
+    /// What needs no worker: nothing here waits.
+    fn answer_at_once(&self, seq: u64, call: Call, beside: Vec<OwnedFd>) {
+        match call {
+            Call::Ping => {
+                let (busy, late) = self.pool.load(Instant::now());
+                let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+                reply_now(
+                    &self.socket,
+                    seq,
+                    Ok(Answer::Pong {
+                        busy: count(busy),
+                        late: count(late),
+                    }),
+                );
+            }
+            Call::Last { volume } => {
+                let progress = self
+                    .volumes
+                    .get(volume)
+                    .map(|volume| *volume.progress.lock());
+                reply_now(
+                    &self.socket,
+                    seq,
+                    progress
+                        .map(Answer::Progress)
+                        .ok_or(HandError::NoVolume(volume)),
+                );
+            }
+            Call::Adopt {
+                volume,
+                target,
+                created,
+                bound,
+                last,
+            } => {
+                let place =
+                    target.and_then(|target| Place::find(&self.volumes.roots, &path(target)).ok());
+                let placed = Placed {
+                    place,
+                    created,
+                    bound,
+                };
+                if let Err(error) =
+                    self.volumes
+                        .adopt(volume, placed, last, beside.into_iter().next())
+                {
+                    tracing::warn!(volume, %error, "cannot take over a volume");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Empties every target. No worker is joined; one that is about to change the mount table is
+    /// waited for, and none begins after that.
+    fn take_all_away(&self, end: End) {
+        let gate = self.volumes.gate.try_write_for(LAST_MOVES);
+        let mounts = mountinfo::read().unwrap_or_default();
+        for (number, volume) in self.volumes.list() {
+            // A thread that waits in the connection would hold up the end of this process, and with
+            // it of the socket.
+            let stuck =
+                self.pool.is_busy(Lane::Files(number)) || self.pool.is_busy(Lane::Place(number));
+            if let Err(error) = perform::take_away(&volume, end == End::Silent || stuck, &mounts) {
+                tracing::warn!(volume = number, %error, "a target is not as it was");
+            }
+        }
+        std::mem::forget(gate);
+    }
+}
+
+/// From a worker: an answer with a descriptor in it is worth waiting for.
+fn reply(socket: &OwnedFd, seq: u64, outcome: Result<Answer, HandError>, beside: &[OwnedFd]) {
+    let beside: Vec<BorrowedFd<'_>> = beside.iter().map(AsFd::as_fd).collect();
+    if let Ok(bytes) = encode(&Reply { seq, outcome }) {
+        let _gone = send(socket, &bytes, &beside, Instant::now() + HAND_OVER);
+    }
+}
+
+/// From the main thread: what the daemon has no room for is lost, as if it had been late.
+fn reply_now(socket: &OwnedFd, seq: u64, outcome: Result<Answer, HandError>) {
+    if let Ok(bytes) = encode(&Reply { seq, outcome }) {
+        let _gone = send_now(socket, &bytes, &[]);
+    }
+}
+
+/// One descriptor a volume, and more for each operation; the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _kept = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}

@@ -1,0 +1,73 @@
+//! The hand's command line, read beside the process because the client writes it: nobody else does.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the hand is told on its command line. Nothing of it can be changed over the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandArgs {
+    /// Absolute paths. Targets are accepted strictly beneath these only.
+    pub roots: Vec<PathBuf>,
+    /// How long the daemon may be silent before it is given up.
+    pub heartbeat: Duration,
+    /// Clone mounts in the way that kernels before 6.15 need, also where it is not needed: for
+    /// tests.
+    pub clone_attached: bool,
+}
+
+impl HandArgs {
+    /// Reads what the client writes: `--root DIR` (any number), `--heartbeat MS`,
+    /// `--clone-attached`. None where it is anything else.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut parsed = Self {
+            roots: Vec::new(),
+            heartbeat: Duration::ZERO,
+            clone_attached: false,
+        };
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            match arg.to_str()? {
+                "--root" => parsed.roots.push(args.next()?.into()),
+                "--heartbeat" => {
+                    parsed.heartbeat = Duration::from_millis(args.next()?.to_str()?.parse().ok()?);
+                }
+                "--clone-attached" => parsed.clone_attached = true,
+                _ => return None,
+            }
+        }
+        let sound = !parsed.heartbeat.is_zero()
+            && !parsed.roots.is_empty()
+            && parsed.roots.iter().all(|root| root.is_absolute());
+        sound.then_some(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Option<HandArgs> {
+        HandArgs::parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn arguments() {
+        let parsed =
+            parse(&["--root", "/a", "--heartbeat", "250", "--root", "/b"]).expect("is sound");
+        assert_eq!(parsed.roots, [PathBuf::from("/a"), "/b".into()]);
+        assert_eq!(
+            (parsed.heartbeat, parsed.clone_attached),
+            (Duration::from_millis(250), false)
+        );
+        for unsound in [
+            &["--root", "/a"][..],
+            &["--heartbeat", "1"],
+            &["--root", "a", "--heartbeat", "1"],
+            &["--x"],
+            &["--root"],
+        ] {
+            assert_eq!(parse(unsound), None, "{unsound:?}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The daemon as the hand's parent: held from the start, so that only it can be killed, and never
+//! another.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
+
+use crate::error::During;
+
+/// The daemon, in a way that no other process can be taken for it.
+pub(super) struct Parent(Option<(Pid, OwnedFd)>);
+
+impl Parent {
+    pub(super) fn now() -> Self {
+        let held =
+            getppid().and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
+        // It may have gone between the two calls, and its number may be another's.
+        Self(held.filter(|(pid, _)| getppid() == Some(*pid)))
+    }
+
+    /// Kills it, if it is still our parent. (In a container the daemon may be process 1, whom no
+    /// signal from within can kill; then only who watches the container can end it.)
+    pub(super) fn kill(&self) {
+        if let Some((pid, descriptor)) = &self.0
+            && getppid() == Some(*pid)
+            && let Err(error) =
+                pidfd_send_signal(descriptor, Signal::KILL).during("kill the daemon")
+        {
+            tracing::warn!(%error, "the silent daemon lives on");
+        }
+    }
+}

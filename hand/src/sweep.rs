@@ -1,0 +1,60 @@
+//! What an earlier hand could not take away: where a whole container dies, hand and daemon die
+//! together, and dead mounts stay at the targets.
+//!
+//! A new hand detaches those beneath its roots, in the background and each on a worker of its own,
+//! because the only way to tell a dead connection from one whose daemon does not answer is to ask
+//! it. One that is alive, or does not answer, is left alone: it is somebody's. Directories stay:
+//! nobody knows any more who made them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::mountinfo;
+use crate::place::Place;
+use crate::volume::Volumes;
+use crate::worker::{Lane, Pool, Turn};
+
+/// Only for telling stuck ones from slow ones.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks at every livemount beneath the roots.
+pub(crate) fn start(volumes: &Arc<Volumes>, pool: &Pool) {
+    let mounts = match mountinfo::read() {
+        Ok(mounts) => mounts,
+        Err(error) => return tracing::warn!(%error, "cannot look for dead mounts"),
+    };
+    // The kernel writes real paths, and places are found by the roots' given ones.
+    let roots: Vec<_> = volumes
+        .roots
+        .iter()
+        .filter_map(|root| root.canonicalize().ok())
+        .collect();
+    for mount in mounts {
+        let Ok(place) = Place::find(&roots, &mount.point) else {
+            continue;
+        };
+        pool.submit(
+            Lane::Sweep(mount.id),
+            Instant::now() + PATIENCE,
+            move |turn| {
+                if turn == Turn::Go {
+                    sweep(&place);
+                }
+            },
+        );
+    }
+}
+
+fn sweep(place: &Place) {
+    // Detaching by what was opened here, so that a live mount that has come to the place meanwhile
+    // stays.
+    match place.look() {
+        Ok(found) if found.is_livemount().unwrap_or(false) && found.is_dead() => {
+            match found.detach() {
+                Ok(()) => tracing::info!(?place, "detached a dead livemount"),
+                Err(error) => tracing::warn!(?place, %error, "cannot detach a dead livemount"),
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,154 @@
+//! What the hand knows of each volume. Every lock here is held for a few instructions and never
+//! across a system call.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::fstatfs;
+
+use crate::HandError;
+use crate::error::During;
+use crate::place::{Device, Place, device};
+use crate::protocol::{Last, Progress};
+
+/// statfs(2), linux/magic.h.
+const FUSE_SUPER_MAGIC: i128 = 0x6573_5546;
+
+/// All that the threads of one hand share.
+pub(crate) struct Volumes {
+    pub(crate) roots: Vec<PathBuf>,
+    /// Clone as a kernel before 6.15 must (see `mounts`).
+    pub(crate) clone_attached: bool,
+    /// Whoever changes the mount table or makes a directory holds this for reading; who ends the
+    /// hand takes it for writing and never gives it back, so that nothing appears after the last
+    /// look. Only calls that no FUSE daemon can delay are made under it.
+    pub(crate) gate: RwLock<()>,
+    all: Mutex<HashMap<u64, Arc<Volume>>>,
+}
+
+/// One of them.
+#[derive(Default)]
+pub(crate) struct Volume {
+    pub(crate) placed: Mutex<Placed>,
+    root: Mutex<Option<Arc<Root>>>,
+    pub(crate) progress: Mutex<Progress>,
+}
+
+/// Where a volume is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placed {
+    pub(crate) place: Option<Place>,
+    /// The directory was made by a hand, who removes it again.
+    pub(crate) created: bool,
+    pub(crate) bound: bool,
+}
+
+/// A volume's writable mount, which has no path anywhere.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) mount: OwnedFd,
+    pub(crate) device: Device,
+    /// This hand made it: it is what it seems to be.
+    pub(crate) made: bool,
+    /// It is FUSE: we made it, or asked it.
+    known: AtomicBool,
+}
+
+impl Volumes {
+    pub(crate) fn new(roots: Vec<PathBuf>, clone_attached: bool) -> Self {
+        Self {
+            roots,
+            clone_attached,
+            gate: RwLock::new(()),
+            all: Mutex::default(),
+        }
+    }
+
+    /// The volume of that number, a new one if there is none.
+    pub(crate) fn enter(&self, volume: u64) -> Arc<Volume> {
+        Arc::clone(self.all.lock().entry(volume).or_default())
+    }
+
+    /// The volume of that number.
+    pub(crate) fn get(&self, volume: u64) -> Option<Arc<Volume>> {
+        self.all.lock().get(&volume).map(Arc::clone)
+    }
+
+    pub(crate) fn remove(&self, volume: u64) {
+        self.all.lock().remove(&volume);
+    }
+
+    pub(crate) fn list(&self) -> Vec<(u64, Arc<Volume>)> {
+        self.all
+            .lock()
+            .iter()
+            .map(|(id, volume)| (*id, Arc::clone(volume)))
+            .collect()
+    }
+
+    /// Takes over what a former hand held; its connection may be alive, dead or stuck, and is not
+    /// asked here.
+    pub(crate) fn adopt(
+        &self,
+        volume: u64,
+        placed: Placed,
+        last: Option<Last>,
+        mount: Option<OwnedFd>,
+    ) -> Result<(), HandError> {
+        let root = mount.map(|mount| Root::new(mount, false)).transpose()?;
+        let volume = self.enter(volume);
+        *volume.placed.lock() = placed;
+        volume.set_root(root);
+        *volume.progress.lock() = Progress {
+            last,
+            running: None,
+        };
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// Its mount, made sure of to be a FUSE one. The question waits for the daemon.
+    pub(crate) fn root(&self, volume: u64) -> Result<Arc<Root>, HandError> {
+        let root = self.held_root().ok_or(HandError::NoVolume(volume))?;
+        if !root.known.load(Ordering::Relaxed) {
+            // A taken-over daemon could have handed us any directory that it can see, to have it
+            // changed with our rights.
+            if i128::from(fstatfs(&root.mount).during("statfs of the mount")?.f_type)
+                != FUSE_SUPER_MAGIC
+            {
+                return Err(HandError::NotFuse);
+            }
+            root.known.store(true, Ordering::Relaxed);
+        }
+        Ok(root)
+    }
+
+    /// Its mount, as it is.
+    pub(crate) fn held_root(&self) -> Option<Arc<Root>> {
+        self.root.lock().clone()
+    }
+
+    pub(crate) fn set_root(&self, root: Option<Root>) {
+        let former = std::mem::replace(&mut *self.root.lock(), root.map(Arc::new));
+        // Perhaps the end of a superblock, so not under the lock.
+        drop(former);
+    }
+}
+
+impl Root {
+    /// `made` where this hand made it, and nobody gave it to us.
+    pub(crate) fn new(mount: OwnedFd, made: bool) -> Result<Self, HandError> {
+        let device = device(&mount)?;
+        Ok(Self {
+            mount,
+            device,
+            made,
+            known: AtomicBool::new(made),
+        })
+    }
+}

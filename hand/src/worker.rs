@@ -1,0 +1,326 @@
+//! Threads that may be stuck, and the order among them.
+//!
+//! Every operation of the hand can wait in the kernel for longer than anybody likes: for the
+//! daemon, or for a lock that a pod holds. So the main thread does none; each runs on an idle
+//! thread, or on a new one if none is idle. There is no limit of threads, for any limit could be
+//! used up by blocked ones, and then one volume would delay another. The daemon bounds what it asks
+//! for at a time.
+//!
+//! Operations of one lane run one after the other. What is asked for behind one that is past its
+//! time is refused at once, and what has waited until its own time is past is refused unbegun:
+//! "stuck" always means that nothing was done.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// How long an idle thread stays.
+const LINGER: Duration = Duration::from_secs(10);
+/// How many operations may wait in one lane.
+const WAITING: usize = 64;
+/// Bytes: no operation recurses or keeps large things on its stack.
+const STACK: usize = 256 * 1024;
+
+/// What is done one after the other. A volume has two, so that taking it away does not wait for
+/// what is stuck in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Its target and its mount.
+    Place(u64),
+    /// Its files.
+    Files(u64),
+    /// A dead mount that was found at start, by mount id.
+    Sweep(u64),
+}
+
+/// What a job is told when it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Go,
+    /// Do nothing, and say that it was refused. This may be on the main thread.
+    Refused,
+}
+
+type Job = Box<dyn FnOnce(Turn) + Send>;
+
+/// All of the threads. Nobody ever joins one.
+#[derive(Default)]
+pub(crate) struct Pool(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Lane, Queue>,
+    /// Begun lanes whose first job no thread has taken yet.
+    ready: VecDeque<(Lane, Task)>,
+    idle: usize,
+    threads: usize,
+}
+
+struct Task {
+    until: Instant,
+    job: Job,
+}
+
+struct Queue {
+    /// When the time of the job at work is past.
+    until: Instant,
+    waiting: VecDeque<Task>,
+}
+
+impl Pool {
+    /// Runs a job when its lane is free, or refuses it.
+    pub(crate) fn submit(
+        &self,
+        lane: Lane,
+        until: Instant,
+        job: impl FnOnce(Turn) + Send + 'static,
+    ) {
+        let task = Task {
+            until,
+            job: Box::new(job),
+        };
+        if let Some(refused) = self.place(lane, task) {
+            (refused.job)(Turn::Refused);
+        }
+    }
+
+    /// Refuses what has waited for too long. Says when the next will have.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut refused = Vec::new();
+        let mut next: Option<Instant> = None;
+        for queue in self.0.state.lock().lanes.values_mut() {
+            let (past, waiting): (Vec<_>, Vec<_>) =
+                queue.waiting.drain(..).partition(|task| task.until <= now);
+            refused.extend(past);
+            queue.waiting = waiting.into();
+            next = queue
+                .waiting
+                .iter()
+                .map(|task| task.until)
+                .chain(next)
+                .min();
+        }
+        for task in refused {
+            (task.job)(Turn::Refused);
+        }
+        next
+    }
+
+    /// Operations begun and not ended, and those of them that are past their time.
+    pub(crate) fn load(&self, now: Instant) -> (usize, usize) {
+        let state = self.0.state.lock();
+        (
+            state.lanes.len(),
+            state
+                .lanes
+                .values()
+                .filter(|queue| queue.until <= now)
+                .count(),
+        )
+    }
+
+    /// Whether a job of the lane is at work.
+    pub(crate) fn is_busy(&self, lane: Lane) -> bool {
+        self.0.state.lock().lanes.contains_key(&lane)
+    }
+
+    /// The task again if it is refused.
+    fn place(&self, lane: Lane, task: Task) -> Option<Task> {
+        let mut state = self.0.state.lock();
+        if let Some(queue) = state.lanes.get_mut(&lane) {
+            if queue.until <= Instant::now() || queue.waiting.len() >= WAITING {
+                return Some(task);
+            }
+            queue.waiting.push_back(task);
+            return None;
+        }
+        state.lanes.insert(
+            lane,
+            Queue {
+                until: task.until,
+                waiting: VecDeque::new(),
+            },
+        );
+        state.ready.push_back((lane, task));
+        if state.ready.len() <= state.idle {
+            self.0.ready.notify_one();
+            return None;
+        }
+        let shared = Arc::clone(&self.0);
+        let spawned = std::thread::Builder::new()
+            .name("hand-worker".into())
+            .stack_size(STACK)
+            .spawn(move || shared.work());
+        match spawned {
+            Ok(_) => state.threads += 1,
+            // No room for a thread: an old one will come to it, or there is none.
+            Err(error) if state.threads > 0 => tracing::warn!(%error, "no new thread"),
+            Err(error) => {
+                tracing::error!(%error, "no thread at all");
+                state.lanes.remove(&lane);
+                return state.ready.pop_back().map(|(_, task)| task);
+            }
+        }
+        None
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some((lane, task)) = self.take() {
+            self.run(lane, task);
+        }
+    }
+
+    fn take(&self) -> Option<(Lane, Task)> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(next) = state.ready.pop_front() {
+                return Some(next);
+            }
+            state.idle += 1;
+            let late = self.ready.wait_for(&mut state, LINGER).timed_out();
+            state.idle -= 1;
+            if late && state.ready.is_empty() {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// A job, and whatever has come to wait behind it.
+    fn run(&self, lane: Lane, first: Task) {
+        let mut next = Some(first);
+        while let Some(task) = next {
+            let turn = if task.until <= Instant::now() {
+                Turn::Refused
+            } else {
+                Turn::Go
+            };
+            if catch_unwind(AssertUnwindSafe(|| (task.job)(turn))).is_err() {
+                tracing::error!(?lane, "an operation panicked");
+            }
+            next = self.following(lane);
+        }
+    }
+
+    fn following(&self, lane: Lane) -> Option<Task> {
+        let mut state = self.state.lock();
+        let queue = state.lanes.get_mut(&lane)?;
+        if let Some(task) = queue.waiting.pop_front() {
+            queue.until = task.until;
+            return Some(task);
+        }
+        state.lanes.remove(&lane);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    fn later(millis: u64) -> Instant {
+        Instant::now() + Duration::from_millis(millis)
+    }
+
+    fn tell(to: &Sender<(u64, Turn)>, what: u64) -> impl FnOnce(Turn) + Send + 'static {
+        let to = to.clone();
+        move |turn| to.send((what, turn)).expect("the test listens")
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_blocked_volume_delays_no_other() {
+        let pool = Pool::default();
+        let (to, told) = channel();
+        let (release, wait) = channel::<()>();
+        pool.submit(Lane::Files(1), later(60_000), move |_| {
+            wait.recv().expect("released");
+        });
+        pool.submit(Lane::Files(1), later(60_000), tell(&to, 1));
+        for volume in 2..50 {
+            pool.submit(Lane::Files(volume), later(60_000), tell(&to, volume));
+        }
+        pool.submit(Lane::Place(1), later(60_000), tell(&to, 50));
+        let mut done: Vec<_> = (0..49)
+            .map(|_| told.recv_timeout(SOON).expect("not delayed"))
+            .collect();
+        done.sort_by_key(|(volume, _)| *volume);
+        assert_eq!(
+            done,
+            (2..=50)
+                .map(|volume| (volume, Turn::Go))
+                .collect::<Vec<_>>()
+        );
+        assert!(told.try_recv().is_err(), "one operation a volume at a time");
+        release.send(()).expect("it waits");
+        assert_eq!(told.recv_timeout(SOON), Ok((1, Turn::Go)));
+    }
+
+    #[test]
+    fn behind_a_stuck_one_nothing_is_begun() {
+        let pool = Pool::default();
+        let (to, told) = channel();
+        let (release, wait) = channel::<()>();
+        pool.submit(Lane::Files(1), later(20), move |_| {
+            wait.recv().expect("released");
+        });
+        pool.submit(Lane::Files(1), later(10), tell(&to, 1));
+        assert!(pool.expire(Instant::now()).is_some());
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(pool.load(Instant::now()), (1, 1));
+        assert_eq!(pool.expire(Instant::now()), None);
+        assert_eq!(told.try_recv(), Ok((1, Turn::Refused)));
+        pool.submit(Lane::Files(1), later(60_000), tell(&to, 2));
+        assert_eq!(told.try_recv(), Ok((2, Turn::Refused)), "refused at once");
+        release.send(()).expect("it waits");
+        while pool.is_busy(Lane::Files(1)) {
+            std::thread::yield_now();
+        }
+        pool.submit(Lane::Files(1), later(60_000), tell(&to, 3));
+        assert_eq!(told.recv_timeout(SOON), Ok((3, Turn::Go)));
+    }
+
+    #[test]
+    fn order_within_a_lane_and_threads_used_again() {
+        let pool = Pool::default();
+        let (to, told) = channel();
+        for what in 0..50 {
+            pool.submit(Lane::Files(1), later(60_000), tell(&to, what));
+        }
+        let done: Vec<_> = (0..50)
+            .map(|_| told.recv_timeout(SOON).expect("runs").0)
+            .collect();
+        assert_eq!(done, (0..50).collect::<Vec<_>>());
+        assert!(pool.0.state.lock().threads <= 50);
+        let before = pool.0.state.lock().threads;
+        while pool.0.state.lock().idle == 0 {
+            std::thread::yield_now();
+        }
+        pool.submit(Lane::Files(2), later(60_000), tell(&to, 0));
+        told.recv_timeout(SOON).expect("runs");
+        assert_eq!(pool.0.state.lock().threads, before);
+    }
+
+    #[test]
+    fn a_panic_frees_the_lane() {
+        let pool = Pool::default();
+        let (to, told) = channel();
+        pool.submit(Lane::Files(1), later(60_000), |_| panic!("of the test"));
+        pool.submit(Lane::Files(1), later(60_000), tell(&to, 1));
+        assert_eq!(told.recv_timeout(SOON), Ok((1, Turn::Go)));
+    }
+}

@@ -1,0 +1,139 @@
+//! What can be said on the command line. Data alone: `mount` meets the machine with it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use livemount_engine::object::Kind;
+
+use crate::mount;
+
+/// Configuration as live files: `ConfigMaps` and Secrets on a filesystem that changes in place.
+#[derive(Debug, Parser)]
+#[command(
+    name = "livemount",
+    version,
+    about = "Configuration as live files: ConfigMaps and Secrets on a filesystem that changes in place",
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve one ConfigMap or Secret of a manifest file at a mountpoint, until stopped
+    #[command(after_help = MOUNT_EXAMPLES)]
+    Mount(Mount),
+    #[command(hide = true)]
+    Hand(Hand),
+}
+
+const MOUNT_EXAMPLES: &str = "\
+Examples:
+  livemount mount app.yaml /tmp/app
+  livemount mount --secret db-password all.yaml /run/secrets/db
+
+Edit the manifest with any editor: each save becomes one update of the files.
+Watch it:  inotifywait -m /tmp/app/app.properties";
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Mount {
+    /// Manifest file, YAML or JSON, with ConfigMaps and Secrets
+    #[arg(value_name = "SOURCE")]
+    source: PathBuf,
+    /// Folder to mount on; made if it is missing and taken away at the end, must be empty otherwise
+    #[arg(value_name = "MOUNTPOINT")]
+    mountpoint: PathBuf,
+    /// Serve this ConfigMap, where SOURCE holds more than one object
+    #[arg(long, value_name = "NAME", conflicts_with = "secret")]
+    configmap: Option<String>,
+    /// Serve this Secret, where SOURCE holds more than one object
+    #[arg(long, value_name = "NAME")]
+    secret: Option<String>,
+    /// The most milliseconds that an update waits for programs that have just opened a file and not
+    /// yet read it
+    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    drain: u64,
+    /// After how many milliseconds without a sign of life a stuck livemount is taken for dead and its
+    /// mount is taken away
+    #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    heartbeat: u64,
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Log {
+    /// How log lines are written to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub(super) log_format: Format,
+    /// What is logged, e.g. info, debug, livemount=debug,fuser=warn
+    #[arg(
+        long = "log",
+        value_name = "FILTER",
+        env = "LIVEMOUNT_LOG",
+        default_value = "info"
+    )]
+    pub(super) filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// The process that alone touches mounts; started by livemount itself.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Hand {
+    #[arg(long = "root", value_name = "DIR", required = true)]
+    roots: Vec<PathBuf>,
+    #[arg(long, value_name = "MS")]
+    heartbeat: u64,
+    /// Clone as kernels before 6.15 need it, whatever this kernel can do
+    #[arg(long)]
+    clone_attached: bool,
+}
+
+impl From<Mount> for mount::Options {
+    fn from(args: Mount) -> Self {
+        let select = match (args.configmap, args.secret) {
+            (Some(name), _) => Some((Kind::ConfigMap, name)),
+            (None, Some(name)) => Some((Kind::Secret, name)),
+            (None, None) => None,
+        };
+        Self {
+            source: args.source,
+            select,
+            mountpoint: args.mountpoint,
+            drain: Duration::from_millis(args.drain),
+            heartbeat: Duration::from_millis(args.heartbeat),
+        }
+    }
+}
+
+impl From<Hand> for livemount_hand::process::HandArgs {
+    fn from(args: Hand) -> Self {
+        Self {
+            roots: args.roots,
+            heartbeat: Duration::from_millis(args.heartbeat),
+            clone_attached: args.clone_attached,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+}

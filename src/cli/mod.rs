@@ -1,0 +1,34 @@
+//! The command line: parse, set up logs, run, and say in one sentence what went wrong.
+//!
+//! Exit status: 0 done, 1 for what went wrong at run time, 2 for usage (clap's own).
+
+mod args;
+mod log;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// Runs the command line that this process was given.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let result: Result<(), Box<dyn std::error::Error>> = match args.command {
+        Command::Mount(mount) => log::init(&mount.log)
+            .map_err(Into::into)
+            .and_then(|()| crate::mount::run(&mount.into()).map_err(Into::into)),
+        Command::Hand(hand) => {
+            log::init_quiet();
+            livemount_hand::process::main(hand.into()).map_err(Into::into)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The last words go to the terminal as they are, whatever the log's format and filter.
+            eprintln!("livemount: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! `impl fuser::Filesystem`: every request goes to the volume as one call.
+//!
+//! Answers carry long lifetimes for names and attributes, because every change is pushed to the
+//! kernel. Every mutation that the volume does not have armed is EROFS; none is left to fuser's
+//! default, which is ENOSYS and makes the kernel stop asking.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::errno::errno;
+use crate::volume::{Attr, Denied, FileType, Opened, Reader, Volume};
+
+/// How long the kernel may believe a name or an attribute: as long as it likes.
+const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+const GENERATION: Generation = Generation(0);
+const BLOCK: u32 = 4096;
+
+/// One volume as the kernel sees it.
+pub struct Filesystem {
+    volume: Arc<Volume>,
+}
+
+impl Filesystem {
+    /// Serves a volume.
+    pub fn new(volume: Arc<Volume>) -> Self {
+        Self { volume }
+    }
+}
+
+fn kind(kind: FileType) -> fuser::FileType {
+    match kind {
+        FileType::Dir => fuser::FileType::Directory,
+        FileType::File => fuser::FileType::RegularFile,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: attr.size.div_ceil(512),
+        atime: attr.mtime,
+        mtime: attr.mtime,
+        ctime: attr.mtime,
+        crtime: attr.mtime,
+        kind: kind(attr.kind),
+        perm: attr.mode,
+        nlink: attr.nlink,
+        uid: 0,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: BLOCK,
+        flags: 0,
+    }
+}
+
+/// A name as the volume knows names: all of them are UTF-8, so another one is not there.
+fn name(name: &OsStr) -> Result<&str, Denied> {
+    name.to_str().ok_or(Denied::NoName)
+}
+
+fn empty(result: Result<(), Denied>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(denied) => reply.error(errno(denied)),
+    }
+}
+
+/// KEEP_CACHE because every open without it drops the page cache that all handles share; NOFLUSH
+/// saves a round trip at close.
+fn opened(result: Result<Opened, Denied>, reply: ReplyOpen) {
+    let flags =
+        FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
+    match result {
+        Ok(opened) => reply.opened(FileHandle(opened.number), flags),
+        Err(denied) => reply.error(errno(denied)),
+    }
+}
+
+impl fuser::Filesystem for Filesystem {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        super::init::negotiate(config)
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
+        match name(leaf).and_then(|leaf| self.volume.lookup(parent.0, leaf)) {
+            Ok(attr) => reply.entry(&TTL, &file_attr(&attr), GENERATION),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.volume.forget(ino.0, count);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.volume.attr(ino.0) {
+            Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mtime_alone = mtime.is_some()
+            && atime.is_none()
+            && mode.is_none()
+            && size.is_none()
+            && uid.is_none()
+            && gid.is_none();
+        let rung = if mtime_alone {
+            self.volume.ring(ino.0)
+        } else {
+            Err(Denied::ReadOnly)
+        };
+        match rung {
+            Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        self.volume
+            .open(ino.0, write, move |result| opened(result, reply));
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let reader = match lock_owner {
+            Some(_) => Reader::Handle,
+            None => Reader::PageCache,
+        };
+        match self.volume.read(ino.0, handle.0, (offset, size), reader) {
+            Ok((bytes, part)) => reply.data(&bytes[part]),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.volume.ring(ino.0) {
+            // At most MAX_WRITE.
+            Ok(_) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.volume.release(handle.0);
+        reply.ok();
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.volume.list(ino.0, offset, |line| {
+            reply.add(INodeNo(line.ino), line.offset, kind(line.kind), line.name)
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(denied) => reply.error(errno(denied)),
+        }
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let (inodes, bytes) = self.volume.usage();
+        let blocks = bytes.div_ceil(BLOCK.into());
+        reply.statfs(blocks, 0, 0, inodes, 0, BLOCK, 255, BLOCK);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        leaf: &OsStr,
+        new_parent: INodeNo,
+        new_leaf: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let result = match (name(leaf), name(new_leaf)) {
+            (Ok(from), Ok(to)) if flags.is_empty() => {
+                self.volume.rename((parent.0, from), (new_parent.0, to))
+            }
+            _ => Err(Denied::ReadOnly),
+        };
+        empty(result, reply);
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+        empty(
+            name(leaf).and_then(|leaf| self.volume.unlink(parent.0, leaf)),
+            reply,
+        );
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+        empty(
+            name(leaf).and_then(|leaf| self.volume.rmdir(parent.0, leaf)),
+            reply,
+        );
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(errno(Denied::NoAttr));
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        if size == 0 {
+            reply.size(0);
+        } else {
+            reply.data(&[]);
+        }
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn readlink(&self, _: &Request, _: INodeNo, reply: ReplyData) {
+        reply.error(Errno::EINVAL);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    // ENOSYS below is an answer, not a default: the kernel does these itself from then on.
+
+    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: fuser::PollNotifier,
+        _: fuser::PollEvents,
+        _: fuser::PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,14 @@
+//! livemount serves Kubernetes ConfigMaps and Secrets as ordinary files that change in place: an
+//! inotify watch gets a real MODIFY, and every open sees one consistent version.
+//!
+//! One way down: a source tells objects, the engine (a crate of its own, pure) renders snapshots,
+//! `publish` commits them to a `volume`, `fs` answers the kernel from it. The hand (a crate and a
+//! process of its own) alone touches mounts. docs/ARCHITECTURE.md is the map.
+
+pub mod cli;
+pub mod fs;
+pub mod mount;
+pub mod observe;
+pub mod publish;
+pub mod source;
+pub mod volume;

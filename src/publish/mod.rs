@@ -1,0 +1,192 @@
+//! The only writer of volumes: mounts them, commits snapshots to them, takes them down.
+//!
+//! Each volume commits on a thread of its own that exists while there is something to commit, so that
+//! no volume ever waits for another's system call. A burst becomes one commit: the newest snapshot
+//! wins. The publisher never touches a mount; the hand does, and answers.
+
+mod commit;
+mod queue;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use livemount_engine::snapshot::{HashKey, Snapshot};
+use livemount_hand::{Hand, HandError, Unbind};
+use thiserror::Error;
+
+use crate::observe::Facts;
+use crate::volume::{Parker, Volume};
+use queue::Queue;
+use session::Session;
+
+/// How a commit behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most that a commit waits for fresh readers (design.md, promise 4).
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            drain: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Why a volume could not be published.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// The hand could not do its part.
+    #[error("{}: {source}", .target.display())]
+    Hand {
+        /// Where the volume was to be.
+        target: PathBuf,
+        /// Why not.
+        source: HandError,
+    },
+    /// The kernel and we could not agree on a FUSE connection.
+    #[error("the FUSE connection could not be made: {0}")]
+    Session(std::io::Error),
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Publishes volumes, any number in one process.
+#[derive(Clone)]
+pub struct Publisher(Arc<Inner>);
+
+struct Inner {
+    hand: Hand,
+    parker: Parker,
+    facts: Facts,
+    key: HashKey,
+    volumes: AtomicU64,
+}
+
+impl Publisher {
+    /// A publisher that works through a hand and tells its facts to a stream. The key hashes inode
+    /// numbers.
+    pub fn new(hand: Hand, key: HashKey, facts: Facts) -> Result<Self, PublishError> {
+        Ok(Self(Arc::new(Inner {
+            hand,
+            parker: Parker::start().map_err(PublishError::Thread)?,
+            facts,
+            key,
+            volumes: AtomicU64::new(1),
+        })))
+    }
+
+    /// Mounts a volume that shows `first` at `target`. When this returns, the target shows it.
+    pub fn publish(
+        &self,
+        name: &str,
+        target: &Path,
+        first: Arc<Snapshot>,
+        settings: Settings,
+    ) -> Result<Published, PublishError> {
+        let id = self.0.volumes.fetch_add(1, Ordering::Relaxed);
+        let hand = &self.0.hand;
+        let failed = |source| PublishError::Hand {
+            target: target.to_owned(),
+            source,
+        };
+        hand.prepare(id, target, false).map_err(failed)?;
+        match self.mount(id, name, target, first, settings) {
+            Ok(published) => Ok(published),
+            Err(error) => {
+                // What was begun is taken back; the first error is the one to tell.
+                let _ = hand.unbind(id, Unbind::Detach);
+                let _ = hand.forget(id, true);
+                Err(error)
+            }
+        }
+    }
+
+    fn mount(
+        &self,
+        id: u64,
+        name: &str,
+        target: &Path,
+        first: Arc<Snapshot>,
+        settings: Settings,
+    ) -> Result<Published, PublishError> {
+        let inner = &self.0;
+        let volume = Volume::new(name, inner.key, first, SystemTime::now());
+        let failed = |source| PublishError::Hand {
+            target: target.to_owned(),
+            source,
+        };
+        let device = inner.hand.mount(id).map_err(failed)?;
+        let session = Session::start(&volume, device, inner.facts.clone())?;
+        inner.hand.bind(id, target).map_err(failed)?;
+        let queue = Queue::new(commit::Committer {
+            id,
+            volume: Arc::clone(&volume),
+            hand: inner.hand.clone(),
+            parker: inner.parker.clone(),
+            notifier: session.notifier(),
+            facts: inner.facts.clone(),
+            settings,
+        });
+        Ok(Published {
+            id,
+            target: target.to_owned(),
+            volume,
+            session,
+            queue,
+            hand: inner.hand.clone(),
+        })
+    }
+}
+
+/// A published volume.
+pub struct Published {
+    id: u64,
+    target: PathBuf,
+    volume: Arc<Volume>,
+    session: Session,
+    queue: Arc<Queue>,
+    hand: Hand,
+}
+
+impl Published {
+    /// Where it is mounted.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// What the filesystem reads.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// Gives a snapshot to be committed. Returns at once; a snapshot that was still waiting is
+    /// replaced.
+    pub fn offer(&self, snapshot: Arc<Snapshot>) {
+        Queue::offer(&self.queue, snapshot);
+    }
+
+    /// Waits until every snapshot offered so far is committed. False at the deadline.
+    pub fn settle(&self, within: Duration) -> bool {
+        self.queue.settle(within)
+    }
+
+    /// Whether the kernel has ended the connection.
+    pub fn ended(&self) -> bool {
+        self.session.ended()
+    }
+
+    /// Takes the mount away. `Unbind::IfIdle` is an error while somebody uses it, and the volume goes
+    /// on. A commit under way is finished first, one that waits is dropped.
+    pub fn unpublish(&self, how: Unbind) -> Result<(), HandError> {
+        self.hand.unbind(self.id, how)?;
+        self.queue.close();
+        self.session.closing();
+        self.hand.forget(self.id, true)
+    }
+}

@@ -1,0 +1,100 @@
+//! Latest wins: at most one commit running and one snapshot waiting for each volume.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livemount_engine::snapshot::Snapshot;
+use parking_lot::{Condvar, Mutex};
+
+use super::commit::Committer;
+use crate::observe::Fact;
+
+/// How long a volume's thread waits for more before it ends; a burst finds it awake.
+const LINGER: Duration = Duration::from_secs(2);
+
+#[derive(Default)]
+struct Waiting {
+    next: Option<Arc<Snapshot>>,
+    /// A thread is there and will look at `next`.
+    attended: bool,
+    /// A commit is under way.
+    busy: bool,
+    closed: bool,
+}
+
+pub(super) struct Queue {
+    committer: Committer,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Queue {
+    pub(super) fn new(committer: Committer) -> Arc<Self> {
+        Arc::new(Self {
+            committer,
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(super) fn offer(this: &Arc<Self>, snapshot: Arc<Snapshot>) {
+        let mut waiting = this.waiting.lock();
+        if waiting.closed {
+            return;
+        }
+        waiting.next = Some(snapshot);
+        if waiting.attended {
+            this.changed.notify_all();
+            return;
+        }
+        waiting.attended = true;
+        drop(waiting);
+        let queue = Arc::clone(this);
+        let thread = std::thread::Builder::new().name(format!("commit-{}", this.committer.id));
+        if let Err(error) = thread.spawn(move || queue.attend()) {
+            // The snapshot stays; the next offer tries again.
+            this.waiting.lock().attended = false;
+            this.committer.facts.tell(Fact::Unreadable {
+                why: format!("a thread for a commit could not be started: {error}"),
+            });
+        }
+    }
+
+    fn attend(&self) {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if let Some(next) = waiting.next.take() {
+                waiting.busy = true;
+                drop(waiting);
+                self.committer.commit(next);
+                waiting = self.waiting.lock();
+                waiting.busy = false;
+                self.changed.notify_all();
+            } else if waiting.closed
+                || self.changed.wait_for(&mut waiting, LINGER).timed_out() && waiting.next.is_none()
+            {
+                waiting.attended = false;
+                return;
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let mut waiting = self.waiting.lock();
+        while waiting.busy || waiting.next.is_some() {
+            if self.changed.wait_until(&mut waiting, deadline).timed_out() {
+                return !waiting.busy && waiting.next.is_none();
+            }
+        }
+        true
+    }
+
+    /// Drops what waits and ends the volume's thread.
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        waiting.next = None;
+        self.changed.notify_all();
+    }
+}

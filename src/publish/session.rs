@@ -1,0 +1,93 @@
+//! One FUSE connection: fuser's loop on a descriptor that the hand made.
+//!
+//! The session takes its descriptor from outside and never mounts. It ends when the last reference to
+//! the mount is gone or somebody aborts the connection.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fuser::{Config, Notifier, SessionACL};
+
+use super::PublishError;
+use crate::fs::Filesystem;
+use crate::observe::{Fact, Facts};
+use crate::volume::Volume;
+
+#[derive(Default)]
+struct Life {
+    /// We are taking the volume down, so the end of the connection is no news.
+    closing: AtomicBool,
+    ended: AtomicBool,
+}
+
+pub(super) struct Session {
+    notifier: Notifier,
+    life: Arc<Life>,
+}
+
+impl Session {
+    /// Agrees with the kernel on the connection and serves it from threads of its own.
+    pub(super) fn start(
+        volume: &Arc<Volume>,
+        device: OwnedFd,
+        facts: Facts,
+    ) -> Result<Self, PublishError> {
+        keep_large_allocations_apart();
+        let filesystem = Filesystem::new(Arc::clone(volume));
+        let mut config = Config::default();
+        config.acl = SessionACL::All;
+        // One loop for each volume; never clone_fd, whose requests are aborted with the daemon.
+        config.n_threads = Some(1);
+        let session = fuser::Session::from_fd(filesystem, device, SessionACL::All, config)
+            .map_err(PublishError::Session)?;
+        let notifier = session.notifier();
+        let life = Arc::new(Life::default());
+        let (served, name) = (Arc::clone(&life), Arc::from(volume.name()));
+        std::thread::Builder::new()
+            .name("session".into())
+            .spawn(move || {
+                let result = session.run();
+                served.ended.store(true, Ordering::Release);
+                if !served.closing.load(Ordering::Acquire) {
+                    facts.tell(Fact::Ended {
+                        volume: name,
+                        error: result.err().map(|error| error.to_string()),
+                    });
+                }
+            })
+            .map_err(PublishError::Thread)?;
+        Ok(Self { notifier, life })
+    }
+
+    pub(super) fn notifier(&self) -> Notifier {
+        self.notifier.clone()
+    }
+
+    pub(super) fn closing(&self) {
+        self.life.closing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.life.ended.load(Ordering::Acquire)
+    }
+}
+
+/// fuser allocates 16 MiB for each session's handshake and again for its loop. glibc moves its mmap
+/// threshold up when such a block is freed; the next ones then come from the heap and are cleared,
+/// which makes 6.8 GB of 1,000 volumes. A threshold that is set stays.
+fn keep_large_allocations_apart() {
+    #[cfg(target_env = "gnu")]
+    {
+        static FIXED: Once = Once::new();
+        const THRESHOLD: libc::c_int = 1 << 20;
+        FIXED.call_once(|| {
+            // SAFETY: mallopt takes two integers, touches only the allocator's own settings under
+            // its own lock, and may be called at any time.
+            unsafe {
+                libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD);
+            }
+        });
+    }
+}

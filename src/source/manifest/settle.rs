@@ -1,0 +1,180 @@
+//! Reads a file whole and in one version, or says why not.
+//!
+//! Half a manifest can parse, so a file that somebody has open for writing is not read, and nobody
+//! gets to open it for writing while it is read: both by a read lease (fcntl(2)), which the kernel
+//! grants only on a file that nobody writes and which makes a new writer's open wait the moment until
+//! the read is over. Where there are no leases (other users' files without `CAP_LEASE`, network
+//! filesystems) size and times before and after must agree, which sees a writer at work but not one
+//! who rests. Does not wait and does not look at the bytes.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::parse::MAX_FILE_BYTES;
+
+/// How often a file that changes under the read is read again.
+const TRIES: usize = 8;
+
+/// What reading brought.
+#[derive(Debug)]
+pub(super) enum Whole {
+    /// The bytes of one version; one more than the limit where the file is too large.
+    Bytes(Vec<u8>),
+    /// There is no such file.
+    Absent,
+    /// It has no bytes, as between a writer's truncating it and his writing.
+    Empty,
+    /// Somebody writes it. That he closes it can be heard.
+    Busy,
+    /// It is no regular file.
+    NotAFile,
+}
+
+/// Reads the file. Unless `anyway`, it is not read while somebody has it open for writing.
+pub(super) fn read(path: &Path, anyway: bool) -> io::Result<Whole> {
+    for _ in 0..TRIES {
+        // A FIFO must not hold us up before it can be seen to be one.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) if is_absence(&error) => return Ok(Whole::Absent),
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Ok(Whole::NotAFile);
+        }
+        if keep_writers_out(&file) == Writers::Present && !anyway {
+            return Ok(Whole::Busy);
+        }
+        let before = file.metadata()?;
+        let most = MAX_FILE_BYTES as u64 + 1;
+        let mut bytes = Vec::new();
+        (&mut file).take(most).read_to_end(&mut bytes)?;
+        let after = file.metadata()?;
+        let whole = bytes.len() as u64 == after.size().min(most);
+        let there = fs::metadata(path).is_ok_and(|there| same_file(&there, &after));
+        if whole && there && same_version(&before, &after) {
+            return Ok(if bytes.is_empty() {
+                Whole::Empty
+            } else {
+                Whole::Bytes(bytes)
+            });
+        }
+    }
+    Ok(Whole::Busy)
+}
+
+/// Whether an error says that a file is not there: gone, or a folder of its path is no folder.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn same_file(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+fn same_version(a: &Metadata, b: &Metadata) -> bool {
+    let stamp = |m: &Metadata| (m.size(), m.mtime(), m.mtime_nsec());
+    stamp(a) == stamp(b)
+}
+
+#[derive(PartialEq, Eq)]
+enum Writers {
+    /// There are some.
+    Present,
+    /// There are none, or the kernel does not say.
+    Unseen,
+}
+
+/// Lets nobody open the file for writing until it is closed here, if nobody has.
+fn keep_writers_out(file: &File) -> Writers {
+    /// `fcntl.h`; the libc crate has it for some targets only.
+    const F_SETSIG: libc::c_int = 10;
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; both commands take an integer
+    // and touch no memory. The signal for a writer who waits is one that is ignored by default, since
+    // the one that is usual for it would end this process.
+    let lease = unsafe {
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG);
+        libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK)
+    };
+    let refused = lease == -1 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
+    if refused {
+        Writers::Present
+    } else {
+        Writers::Unseen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_whole_file_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let look = |path: &Path| read(path, false).expect("no error");
+        assert!(matches!(look(&at("none")), Whole::Absent));
+        fs::write(at("empty"), "").expect("written");
+        assert!(matches!(look(&at("empty")), Whole::Empty));
+        assert!(matches!(look(&at("empty/x")), Whole::Absent));
+        assert!(matches!(look(folder.path()), Whole::NotAFile));
+        assert!(matches!(look(Path::new("/dev/null")), Whole::NotAFile));
+        let fifo = std::process::Command::new("mkfifo")
+            .arg(at("fifo"))
+            .status();
+        assert!(fifo.expect("mkfifo").success());
+        assert!(matches!(look(&at("fifo")), Whole::NotAFile));
+        let large = File::create(at("large")).expect("made");
+        large.set_len(MAX_FILE_BYTES as u64 * 4).expect("sized");
+        drop(large);
+        let Whole::Bytes(bytes) = look(&at("large")) else {
+            panic!("not read");
+        };
+        assert_eq!(bytes.len(), MAX_FILE_BYTES + 1);
+    }
+
+    #[test]
+    fn a_file_that_somebody_writes_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let mut writer = File::create(&path).expect("made");
+        writer.write_all(b"half").expect("written");
+        assert!(matches!(read(&path, false), Ok(Whole::Busy)));
+        assert!(matches!(read(&path, true), Ok(Whole::Bytes(_))));
+        drop(writer);
+        assert!(matches!(read(&path, false), Ok(Whole::Bytes(_))));
+    }
+
+    #[test]
+    fn a_writer_waits_for_the_read_and_harms_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "one").expect("written");
+        let file = File::open(&path).expect("opened");
+        assert!(keep_writers_out(&file) == Writers::Unseen);
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || fs::write(path, "two").expect("written")
+        });
+        // He cannot have written, however long he has been there.
+        for _ in 0..1000 {
+            assert_eq!(fs::read(&path).expect("read"), b"one");
+        }
+        drop(file);
+        writer.join().expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"two");
+    }
+}

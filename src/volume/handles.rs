@@ -1,0 +1,218 @@
+//! Open handles and the versions that they pin.
+//!
+//! A handle's number says which version it opened (high half) so that a successor of this process
+//! can serve it; which file is in every request. Handles never say anything about names.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use livemount_engine::object::Bytes;
+
+use super::denied::Denied;
+
+/// How long after its open an unread handle may still delay a commit: the time in which a program
+/// stats what it opened and reads that many bytes (design.md, promise 4).
+pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// The most older versions that handles may keep, and the most bytes in them, counted as if nothing
+/// was shared between versions (design.md section 6).
+pub(super) const MAX_OLDER: usize = 32;
+pub(super) const MAX_OLDER_BYTES: u64 = 64 << 20;
+
+/// What an open gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The handle's number: version in the high half, a serial number in the low one.
+    pub number: u64,
+}
+
+/// Through what a READ came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The handle itself: read, pread, readv. It carries a lock owner.
+    Handle,
+    /// The page cache that all handles of a file share: sendfile, splice, mmap.
+    PageCache,
+}
+
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) ino: u64,
+    pub(super) version: u32,
+    /// The pinned contents; gone once the version was dropped for the limit.
+    bytes: Option<Bytes>,
+    /// A ring's: nothing is read through it.
+    writer: bool,
+    opened: Instant,
+    /// Read to its end, so its reader knows all that it came for.
+    finished: bool,
+    /// Has delayed a commit to the bound once; it does so no second time.
+    spent: bool,
+    /// The commit in its drain waits for this handle.
+    delaying: bool,
+}
+
+#[derive(Debug, Default)]
+struct Pinned {
+    opens: usize,
+    bytes: u64,
+}
+
+/// All handles of a volume.
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    open: HashMap<u64, Handle>,
+    serial: u32,
+    versions: BTreeMap<u32, Pinned>,
+    /// How many handles the drain still waits for.
+    delaying: usize,
+    /// How many older versions were dropped for the limit.
+    pub(super) dropped: u64,
+}
+
+impl Handles {
+    pub(super) fn open(
+        &mut self,
+        ino: u64,
+        version: u32,
+        bytes: Option<Bytes>,
+        now: Instant,
+    ) -> u64 {
+        let number = loop {
+            let number = u64::from(version) << 32 | u64::from(self.serial);
+            self.serial = self.serial.wrapping_add(1);
+            if !self.open.contains_key(&number) {
+                break number;
+            }
+        };
+        self.versions.entry(version).or_default().opens += 1;
+        self.open.insert(
+            number,
+            Handle {
+                ino,
+                version,
+                writer: bytes.is_none(),
+                bytes,
+                opened: now,
+                finished: false,
+                spent: false,
+                delaying: false,
+            },
+        );
+        number
+    }
+
+    /// The pinned contents of a handle. Tells whether the drain waits for nobody any more.
+    pub(super) fn read(
+        &mut self,
+        number: u64,
+        ino: u64,
+        end: u64,
+    ) -> Result<(Bytes, bool), Denied> {
+        let handle = self.open.get_mut(&number).ok_or(Denied::Stale)?;
+        if handle.ino != ino {
+            return Err(Denied::Stale);
+        }
+        let bytes = handle.bytes.clone().ok_or(Denied::Stale)?;
+        handle.finished |= end >= bytes.len() as u64;
+        let drained = handle.finished && handle.delaying && self.stop_delaying(number);
+        Ok((bytes, drained))
+    }
+
+    /// Closes a handle. Tells whether the drain waits for nobody any more.
+    pub(super) fn release(&mut self, number: u64, current: u32) -> bool {
+        let Some(delaying) = self.open.get(&number).map(|handle| handle.delaying) else {
+            return false;
+        };
+        let drained = delaying && self.stop_delaying(number);
+        if let Some(handle) = self.open.remove(&number)
+            && let Some(pinned) = self.versions.get_mut(&handle.version)
+        {
+            pinned.opens -= 1;
+            if pinned.opens == 0 && handle.version != current {
+                self.versions.remove(&handle.version);
+            }
+        }
+        drained
+    }
+
+    fn stop_delaying(&mut self, number: u64) -> bool {
+        if let Some(handle) = self.open.get_mut(&number) {
+            handle.delaying = false;
+        }
+        self.delaying -= 1;
+        self.delaying == 0
+    }
+
+    /// Marks the handles that a commit has to wait for. Returns until when the last of them is fresh.
+    pub(super) fn begin_drain(
+        &mut self,
+        now: Instant,
+        changes: impl Fn(u64) -> bool,
+    ) -> Option<Instant> {
+        let mut until = None;
+        for handle in self.open.values_mut() {
+            let stale = handle.opened + FRESH;
+            if !handle.writer
+                && !handle.finished
+                && !handle.spent
+                && stale > now
+                && changes(handle.ino)
+            {
+                handle.delaying = true;
+                self.delaying += 1;
+                until = until.max(Some(stale));
+            }
+        }
+        until
+    }
+
+    pub(super) fn delaying(&self) -> usize {
+        self.delaying
+    }
+
+    /// Ends the drain. Those still unread have had their delay; returns how many.
+    pub(super) fn end_drain(&mut self) -> usize {
+        let unread = self.delaying;
+        if unread > 0 {
+            for handle in self.open.values_mut().filter(|handle| handle.delaying) {
+                handle.delaying = false;
+                handle.spent = true;
+            }
+        }
+        self.delaying = 0;
+        unread
+    }
+
+    /// Moves on to the next version: the former becomes an older one that holds `bytes`, and the
+    /// oldest go where the limit is passed; their handles read ESTALE from then on.
+    pub(super) fn retire(&mut self, former: u32, bytes: u64) {
+        match self.versions.get_mut(&former) {
+            Some(pinned) if pinned.opens > 0 => pinned.bytes = bytes,
+            _ => {
+                self.versions.remove(&former);
+            }
+        }
+        let over = |versions: &BTreeMap<u32, Pinned>| {
+            versions.len() > MAX_OLDER
+                || versions.values().map(|pinned| pinned.bytes).sum::<u64>() > MAX_OLDER_BYTES
+        };
+        while over(&self.versions) {
+            let Some((oldest, _)) = self.versions.pop_first() else {
+                return;
+            };
+            for handle in self.open.values_mut().filter(|h| h.version == oldest) {
+                handle.bytes = None;
+            }
+            self.dropped += 1;
+        }
+    }
+
+    /// How many handles are open on versions before `current`, rings not counted.
+    pub(super) fn older(&self, current: u32) -> usize {
+        self.open
+            .values()
+            .filter(|handle| handle.version != current && !handle.writer)
+            .count()
+    }
+}

@@ -1,0 +1,92 @@
+//! Inode numbers: a keyed hash of path and type, the same for the life of a volume.
+//!
+//! A number has to come out the same after an unlink and a re-add, and after a restart, without a
+//! table that grows; and nobody outside may guess one. One number serves as the kernel's nodeid and
+//! as `st_ino`. Its low 53 bits alone are used, because Node.js reads it into a double.
+
+use std::hash::Hasher;
+
+use livemount_engine::path::RelPath;
+use livemount_engine::snapshot::HashKey;
+use siphasher::sip::SipHasher13;
+
+/// The root of the detached mount (`FUSE_ROOT_ID`, `fuse.h`).
+pub const ROOT: u64 = 1;
+
+const MASK: u64 = (1 << 53) - 1;
+
+/// What an inode is. It is part of the hash: the kernel marks an inode bad whose type changes under
+/// one nodeid (`fuse_stale_inode`, `fs/fuse/fuse_i.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileType {
+    /// A folder.
+    Dir,
+    /// A regular file.
+    File,
+}
+
+/// What a number stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// `/`, `/files` or `/stage`.
+    Fixed(&'static str),
+    /// A path of the volume.
+    Path(FileType, RelPath),
+}
+
+/// The `attempt`th number for an identity: 0 at first, one more for each number that was taken.
+pub(super) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(&key.0);
+    match identity {
+        Identity::Fixed(name) => {
+            hasher.write_u8(0);
+            hasher.write(name.as_bytes());
+        }
+        Identity::Path(kind, path) => {
+            hasher.write_u8(match kind {
+                FileType::Dir => 1,
+                FileType::File => 2,
+            });
+            hasher.write(path.as_str().as_bytes());
+        }
+    }
+    hasher.write_u32(attempt);
+    hasher.finish() & MASK
+}
+
+/// Whether a number may be given out at all. 1 is the root's; 1 and 2 are also the folder offsets of
+/// `.` and `..`; 2^32-1 is what 32-bit programs take for an error.
+pub(super) fn usable(number: u64) -> bool {
+    number > 2 && number != u64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_depends_on_path_type_key_and_attempt() {
+        let key = HashKey([7; 16]);
+        let path = |p: &str| RelPath::new(p).expect("legal");
+        let file = Identity::Path(FileType::File, path("a"));
+        let base = number(&key, &file, 0);
+        assert_eq!(base, number(&key, &file, 0));
+        assert!(base <= MASK);
+        for other in [
+            number(&key, &Identity::Path(FileType::Dir, path("a")), 0),
+            number(&key, &Identity::Path(FileType::File, path("b")), 0),
+            number(&HashKey([8; 16]), &file, 0),
+            number(&key, &file, 1),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn reserved_numbers_are_not_given_out() {
+        for reserved in [0, 1, 2, 4_294_967_295] {
+            assert!(!usable(reserved));
+        }
+        assert!(usable(3));
+    }
+}

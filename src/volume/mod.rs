@@ -1,0 +1,26 @@
+//! The one cell that the publisher and the filesystem share: what a volume shows right now.
+//!
+//! The publisher is the only writer; the filesystem reads, and moves a name only when the publisher
+//! has armed exactly that. Everything is behind one short lock: no system call, notification or
+//! message is ever made while it is held, so a FUSE thread never waits for the publisher's work.
+//! This module knows no kernel, no fuser and no hand, and can be tested as plain data.
+
+mod armed;
+mod denied;
+mod handles;
+mod inodes;
+mod park;
+mod state;
+mod swap;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use armed::ArmedOp;
+pub use denied::Denied;
+pub use handles::{Opened, Reader};
+pub use inodes::{FileType, ROOT};
+pub use park::{DrainReport, Parker};
+pub use state::{Attr, Listed, Volume};
+pub use swap::{Committing, Swapped};

@@ -1,0 +1,330 @@
+//! What the filesystem asks of a volume. Each answer takes the volume's lock once and briefly.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use livemount_engine::object::Bytes;
+use livemount_engine::snapshot::{HashKey, Snapshot};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::armed::{Armed, ArmedOp};
+use super::denied::Denied;
+use super::handles::{Handles, Opened, Reader};
+use super::inodes::FileType;
+use super::park::{Opener, Park};
+use super::tree::{Content, Node, Tree};
+
+/// One published volume: what it shows, who has what open, and what may change next.
+pub struct Volume {
+    name: Arc<str>,
+    pub(super) state: Mutex<State>,
+    /// Told when the last handle that a drain waits for was read to its end or closed.
+    pub(super) drained: Condvar,
+}
+
+pub(super) struct State {
+    pub(super) tree: Tree,
+    pub(super) handles: Handles,
+    pub(super) armed: Armed,
+    pub(super) park: Option<Park>,
+    /// The number of the current version: 1 for the first snapshot.
+    pub(super) version: u32,
+    /// What the names and files show once no commit is under way.
+    pub(super) shown: Arc<Snapshot>,
+    /// The time of the newest commit: every mtime is at most this, and the next commit is later.
+    pub(super) committed: SystemTime,
+}
+
+/// An inode's attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attr {
+    /// The inode's number.
+    pub ino: u64,
+    /// Folder or file.
+    pub kind: FileType,
+    /// Bytes; 0 for a folder.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u16,
+    /// The owning group.
+    pub gid: u32,
+    /// The time of the last change; also atime and ctime.
+    pub mtime: SystemTime,
+    /// 0 once the name is gone.
+    pub nlink: u32,
+}
+
+/// One line of a folder's listing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// The inode's number.
+    pub ino: u64,
+    /// Where a listing that stopped behind this line goes on.
+    pub offset: u64,
+    /// Folder or file.
+    pub kind: FileType,
+    /// The name.
+    pub name: &'a str,
+}
+
+fn attr(ino: u64, node: &Node) -> Attr {
+    let (size, links) = match &node.content {
+        Content::Dir(_) => (0, 2),
+        Content::File(bytes) => (bytes.len() as u64, 1),
+    };
+    Attr {
+        ino,
+        kind: node.file_type(),
+        size,
+        mode: node.mode,
+        gid: node.gid,
+        mtime: node.mtime,
+        nlink: if node.linked { links } else { 0 },
+    }
+}
+
+impl Volume {
+    /// A volume that shows its first snapshot, before anything is mounted.
+    pub fn new(name: &str, key: HashKey, first: Arc<Snapshot>, now: SystemTime) -> Arc<Self> {
+        let mut tree = Tree::new(key, first.root_mode, first.gid, now);
+        super::swap::plant(&mut tree, &first, now);
+        Arc::new(Self {
+            name: name.into(),
+            state: Mutex::new(State {
+                tree,
+                handles: Handles::default(),
+                armed: Armed::default(),
+                park: None,
+                version: 1,
+                shown: first,
+                committed: now,
+            }),
+            drained: Condvar::new(),
+        })
+    }
+
+    /// The volume's name in logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// LOOKUP: the inode behind a name, which the kernel knows from then on.
+    pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Denied> {
+        let mut state = self.state.lock();
+        let ino = state.tree.child(parent, name)?;
+        state.tree.looked_up(ino);
+        Ok(attr(ino, state.tree.get(ino)?))
+    }
+
+    /// FORGET: the kernel drops so many of its lookups.
+    pub fn forget(&self, ino: u64, count: u64) {
+        self.state.lock().tree.forget(ino, count);
+    }
+
+    /// GETATTR.
+    pub fn attr(&self, ino: u64) -> Result<Attr, Denied> {
+        Ok(attr(ino, self.state.lock().tree.get(ino)?))
+    }
+
+    /// OPEN. The answer comes at once, or when the commit that changes this file has let it go.
+    pub fn open(
+        &self,
+        ino: u64,
+        write: bool,
+        answer: impl FnOnce(Result<Opened, Denied>) + Send + 'static,
+    ) {
+        let mut state = self.state.lock();
+        if let Some(park) = &mut state.park
+            && !write
+            && park.inos.contains(&ino)
+        {
+            park.waiting.push((ino, Box::new(answer)));
+            return;
+        }
+        let opened = state.open(ino, write);
+        drop(state);
+        answer(opened);
+    }
+
+    /// READ: the bytes of the pinned version through the handle, of the current one through the page
+    /// cache. The page cache belongs to all handles of a file; filled from a pin it would hand an old
+    /// version to a new handle.
+    pub fn read(
+        &self,
+        ino: u64,
+        handle: u64,
+        range: (u64, u32),
+        reader: Reader,
+    ) -> Result<(Bytes, std::ops::Range<usize>), Denied> {
+        let (offset, size) = range;
+        let end = offset.saturating_add(size.into());
+        let mut state = self.state.lock();
+        let bytes = match reader {
+            Reader::Handle => {
+                let (bytes, drained) = state.handles.read(handle, ino, end)?;
+                if drained {
+                    self.drained.notify_all();
+                }
+                bytes
+            }
+            Reader::PageCache => match &state.tree.get(ino)?.content {
+                Content::File(bytes) => bytes.clone(),
+                Content::Dir(_) => return Err(Denied::IsDir),
+            },
+        };
+        let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        let part = clamp(offset)..clamp(end);
+        Ok((bytes, part))
+    }
+
+    /// RELEASE.
+    pub fn release(&self, handle: u64) {
+        let mut state = self.state.lock();
+        let current = state.version;
+        if state.handles.release(handle, current) {
+            self.drained.notify_all();
+        }
+    }
+
+    /// READDIR from an offset; `fill` says when its buffer is full. Offsets are inode numbers, so a
+    /// name that stays is listed exactly once while others come and go.
+    pub fn list(
+        &self,
+        ino: u64,
+        offset: u64,
+        mut fill: impl FnMut(&Listed<'_>) -> bool,
+    ) -> Result<(), Denied> {
+        let state = self.state.lock();
+        let parent = state.tree.get(ino)?.parent;
+        let children = state.tree.children(ino)?;
+        for (number, at, name) in [(ino, 1, "."), (parent, 2, "..")] {
+            let line = Listed {
+                ino: number,
+                offset: at,
+                kind: FileType::Dir,
+                name,
+            };
+            if offset < at && fill(&line) {
+                return Ok(());
+            }
+        }
+        for (child, name) in children.after(offset.max(2)) {
+            let line = Listed {
+                ino: child,
+                offset: child,
+                kind: state.tree.get(child)?.file_type(),
+                name,
+            };
+            if fill(&line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many inodes there are, and how many bytes the current version holds.
+    pub fn usage(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.tree.len() as u64, state.shown.bytes())
+    }
+
+    /// WRITE, or SETATTR of the mtime alone: the ring. Its bytes are ignored.
+    pub fn ring(&self, ino: u64) -> Result<Attr, Denied> {
+        let mut state = self.state.lock();
+        if state.armed.live() != Some(&ArmedOp::Ring { ino }) {
+            return Err(Denied::ReadOnly);
+        }
+        state.armed.advance();
+        Ok(attr(ino, state.tree.get(ino)?))
+    }
+
+    /// RENAME: a staged name appears, complete from its first moment.
+    pub fn rename(&self, from: (u64, &str), to: (u64, &str)) -> Result<(), Denied> {
+        self.armed(
+            |state| {
+                matches!(state.armed.live(), Some(ArmedOp::Rename { stage, parent, name })
+                    if from == (state.tree.stage, stage) && to == (*parent, name))
+            },
+            |tree, now| tree.rename(from, to, now),
+        )
+    }
+
+    /// UNLINK.
+    pub fn unlink(&self, folder: u64, leaf: &str) -> Result<(), Denied> {
+        self.armed(
+            |state| {
+                matches!(state.armed.live(), Some(ArmedOp::Unlink { parent, name })
+                    if (folder, leaf) == (*parent, name))
+            },
+            |tree, now| tree.remove(folder, leaf, FileType::File, now),
+        )
+    }
+
+    /// RMDIR.
+    pub fn rmdir(&self, folder: u64, leaf: &str) -> Result<(), Denied> {
+        self.armed(
+            |state| {
+                matches!(state.armed.live(), Some(ArmedOp::Rmdir { parent, name })
+                    if (folder, leaf) == (*parent, name))
+            },
+            |tree, now| tree.remove(folder, leaf, FileType::Dir, now),
+        )
+    }
+
+    fn armed(
+        &self,
+        is_live: impl FnOnce(&State) -> bool,
+        change: impl FnOnce(&mut Tree, SystemTime) -> Result<(), Denied>,
+    ) -> Result<(), Denied> {
+        let mut state = self.state.lock();
+        if !is_live(&state) {
+            return Err(Denied::ReadOnly);
+        }
+        let now = state.committed;
+        change(&mut state.tree, now)?;
+        state.armed.advance();
+        Ok(())
+    }
+
+    /// Lets parked opens go whose time is over.
+    pub(super) fn unpark_due(&self, now: Instant) {
+        let state = self.state.lock();
+        if state.park.as_ref().is_some_and(|park| park.until <= now) {
+            Self::let_go(state);
+        }
+    }
+
+    /// Ends the park and answers all who waited in it, without the lock.
+    pub(super) fn let_go(mut state: MutexGuard<'_, State>) {
+        let waiting = state
+            .park
+            .take()
+            .map(|park| park.waiting)
+            .unwrap_or_default();
+        let answers: Vec<(Opener, _)> = waiting
+            .into_iter()
+            .map(|(ino, answer)| {
+                let opened = state.open(ino, false);
+                (answer, opened)
+            })
+            .collect();
+        drop(state);
+        for (answer, opened) in answers {
+            answer(opened);
+        }
+    }
+}
+
+impl State {
+    fn open(&mut self, ino: u64, write: bool) -> Result<Opened, Denied> {
+        let Content::File(bytes) = &self.tree.get(ino)?.content else {
+            return Err(Denied::IsDir);
+        };
+        if write && self.armed.live() != Some(&ArmedOp::Ring { ino }) {
+            return Err(Denied::ReadOnly);
+        }
+        let bytes = (!write).then(|| bytes.clone());
+        let number = self.handles.open(ino, self.version, bytes, Instant::now());
+        Ok(Opened { number })
+    }
+}

@@ -1,0 +1,315 @@
+//! What the publisher asks of a volume: the steps of a commit that change what it shows.
+//!
+//! Called by one thread at a time for each volume. The steps that need the kernel lie between these
+//! calls and are the publisher's; nothing here waits but the drain.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use livemount_engine::diff::{Op, Plan};
+use livemount_engine::path::RelPath;
+use livemount_engine::snapshot::{Digest, Entry, Snapshot};
+
+use super::armed::ArmedOp;
+use super::denied::Denied;
+use super::park::{DrainReport, Park, Parker};
+use super::state::{State, Volume};
+use super::tree::{Children, Content, NewNode, Tree};
+
+/// How much longer than its drain a commit may hold opens back.
+const PARK_BEYOND_DRAIN: Duration = Duration::from_secs(1);
+
+/// What a commit has begun; the drain needs it.
+#[derive(Debug)]
+pub struct Committing {
+    began: Instant,
+    until: Option<Instant>,
+}
+
+/// What the swap leaves for the kernel to be told.
+#[derive(Debug)]
+pub struct Swapped {
+    /// The version that is current now.
+    pub version: u32,
+    /// The mtime of everything that changed.
+    pub mtime: SystemTime,
+    /// The inodes whose cached attributes are wrong now.
+    pub changed: Vec<u64>,
+    /// One armed change for each of the plan's, in its order.
+    pub ops: Vec<ArmedOp>,
+}
+
+/// Puts a first snapshot's names into an empty tree.
+pub(super) fn plant(tree: &mut Tree, snapshot: &Snapshot, now: SystemTime) {
+    for (path, entry) in &snapshot.entries {
+        let parent = match path.parent() {
+            None => Ok(tree.files),
+            Some(parent) => tree.resolve(&parent),
+        };
+        // A snapshot lists each folder before what it holds, and each name once.
+        let planted = parent.and_then(|parent| {
+            tree.insert(
+                parent,
+                path.name(),
+                path.clone(),
+                node(entry, snapshot, now),
+            )
+        });
+        debug_assert!(planted.is_ok(), "{path} cannot be planted: {planted:?}");
+    }
+}
+
+fn node(entry: &Entry, snapshot: &Snapshot, mtime: SystemTime) -> NewNode {
+    let (content, mode) = match entry {
+        Entry::Dir { mode } => (Content::Dir(Children::default()), *mode),
+        Entry::File(file) => (Content::File(file.bytes.clone()), file.mode),
+    };
+    NewNode {
+        content,
+        mode,
+        gid: snapshot.gid,
+        mtime,
+    }
+}
+
+impl Volume {
+    /// What the volume shows when no commit is under way.
+    pub fn shown(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock().shown)
+    }
+
+    /// Takes over a snapshot that differs in nothing that can be seen in files, such as the
+    /// resourceVersion.
+    pub fn relabel(&self, next: Arc<Snapshot>) {
+        self.state.lock().shown = next;
+    }
+
+    /// Begins a commit: new opens of the files that will change are held back from here on, and the
+    /// handles that it has to wait for are known.
+    pub fn begin(self: &Arc<Self>, plan: &Plan, drain: Duration, parker: &Parker) -> Committing {
+        let began = Instant::now();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let inos = plan
+            .changed
+            .iter()
+            .filter_map(|path| state.tree.resolve(path).ok())
+            .collect();
+        let park = Park {
+            inos,
+            until: began + drain + PARK_BEYOND_DRAIN,
+            waiting: Vec::new(),
+        };
+        let until = state
+            .handles
+            .begin_drain(began, |ino| park.inos.contains(&ino));
+        if !park.inos.is_empty() {
+            parker.watch(self, park.until);
+            state.park = Some(park);
+        }
+        Committing { began, until }
+    }
+
+    /// Waits until every fresh handle on a changed file has been read to its end, closed, or has had
+    /// its time.
+    pub fn drain(&self, commit: &Committing, bound: Duration) -> DrainReport {
+        let mut state = self.state.lock();
+        if let Some(until) = commit.until {
+            let until = until.min(commit.began + bound);
+            while state.handles.delaying() > 0 {
+                if self.drained.wait_until(&mut state, until).timed_out() {
+                    break;
+                }
+            }
+        }
+        let unread = state.handles.end_drain();
+        DrainReport {
+            waited: commit
+                .until
+                .map_or(Duration::ZERO, |_| commit.began.elapsed()),
+            unread,
+        }
+    }
+
+    /// Makes the next snapshot's bytes and attributes current for all existing names at once, stages
+    /// the added ones, and arms the changes of names and the rings.
+    pub fn swap(&self, next: &Snapshot, plan: &Plan, now: SystemTime) -> Result<Swapped, Denied> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mtime = now.max(state.committed + Duration::from_nanos(1));
+        let ops = state.stage(next, plan, mtime)?;
+        let mut changed = Vec::with_capacity(plan.changed.len() + plan.remoded.len());
+        for path in &plan.changed {
+            let ino = state.tree.resolve(path)?;
+            let new = node(&next.entries[path], next, mtime);
+            let old = state.tree.get_mut(ino)?;
+            (old.content, old.mode, old.gid, old.mtime) = (new.content, new.mode, new.gid, mtime);
+            changed.push(ino);
+        }
+        for path in &plan.remoded {
+            let ino = state.tree.resolve(path)?;
+            let new = node(&next.entries[path], next, mtime);
+            let old = state.tree.get_mut(ino)?;
+            (old.mode, old.gid) = (new.mode, new.gid);
+            changed.push(ino);
+        }
+        if plan.root_remoded {
+            let files = state.tree.files;
+            let root = state.tree.get_mut(files)?;
+            (root.mode, root.gid) = (next.root_mode, next.gid);
+            changed.push(files);
+        }
+        let former = state.version;
+        state.version += 1;
+        state.handles.retire(former, state.shown.bytes());
+        state.committed = mtime;
+        state.armed.arm(ops.clone());
+        Ok(Swapped {
+            version: state.version,
+            mtime,
+            changed,
+            ops,
+        })
+    }
+
+    /// Lets the opens go that the commit held back.
+    pub fn unpark(&self) {
+        Self::let_go(self.state.lock());
+    }
+
+    /// How many of the armed changes were brought, by whomever, or given up.
+    pub fn done(&self) -> usize {
+        self.state.lock().armed.done()
+    }
+
+    /// Gives up the live change, so that the next can be brought.
+    pub fn give_up(&self) {
+        self.state.lock().armed.advance();
+    }
+
+    /// Ends a commit. `failed` are the changes of names that could not be brought: they are not shown,
+    /// so that the next commit tries them again. Tells how many handles are on older versions.
+    pub fn finish(&self, next: Arc<Snapshot>, plan: &Plan, failed: &[Op]) -> usize {
+        let mut state = self.state.lock();
+        state.armed.disarm();
+        for (index, _) in plan.staged.iter().enumerate() {
+            let stage = state.tree.stage;
+            state.tree.discard(stage, &stage_name(index));
+        }
+        state.shown = if failed.is_empty() {
+            next
+        } else {
+            Arc::new(without(&next, &state.shown, failed))
+        };
+        state.handles.older(state.version)
+    }
+
+    /// How many older versions were dropped because too many were kept.
+    pub fn dropped_pins(&self) -> u64 {
+        self.state.lock().handles.dropped
+    }
+}
+
+/// The name under which the plan's `index`th addition waits.
+fn stage_name(index: usize) -> String {
+    index.to_string()
+}
+
+impl State {
+    /// Puts the added names into the stage and finds the inodes of every change.
+    fn stage(
+        &mut self,
+        next: &Snapshot,
+        plan: &Plan,
+        mtime: SystemTime,
+    ) -> Result<Vec<ArmedOp>, Denied> {
+        let mut staged = HashMap::new();
+        for (index, top) in plan.staged.iter().enumerate() {
+            let name = stage_name(index);
+            self.stage_one(next, top, &name, mtime)?;
+            staged.insert(top, name);
+        }
+        let parent = |path: &RelPath| match path.parent() {
+            None => Ok(self.tree.files),
+            Some(parent) => self.tree.resolve(&parent),
+        };
+        plan.ops
+            .iter()
+            .map(|op| {
+                Ok(match op {
+                    Op::Rename(path) => ArmedOp::Rename {
+                        stage: staged.get(path).cloned().ok_or(Denied::NoName)?,
+                        parent: parent(path)?,
+                        name: path.name().to_owned(),
+                    },
+                    Op::Ring(path) => ArmedOp::Ring {
+                        ino: self.tree.resolve(path)?,
+                    },
+                    Op::Unlink(path) => ArmedOp::Unlink {
+                        parent: parent(path)?,
+                        name: path.name().to_owned(),
+                    },
+                    Op::Rmdir(path) => ArmedOp::Rmdir {
+                        parent: parent(path)?,
+                        name: path.name().to_owned(),
+                    },
+                })
+            })
+            .collect()
+    }
+
+    fn stage_one(
+        &mut self,
+        next: &Snapshot,
+        top: &RelPath,
+        name: &str,
+        mtime: SystemTime,
+    ) -> Result<(), Denied> {
+        let stage = self.tree.stage;
+        let below = next
+            .entries
+            .range(top.clone()..)
+            .take_while(|(path, _)| path.as_str().starts_with(top.as_str()))
+            .filter(|(path, _)| *path == top || path.is_below(top));
+        for (path, entry) in below {
+            let new = node(entry, next, mtime);
+            if path == top {
+                self.tree.insert(stage, name, path.clone(), new)?;
+                continue;
+            }
+            let above = path.parent().ok_or(Denied::NoName)?;
+            let mut folder = self.tree.child(stage, name)?;
+            if above != *top {
+                for part in above.as_str()[top.as_str().len() + 1..].split('/') {
+                    folder = self.tree.child(folder, part)?;
+                }
+            }
+            self.tree.insert(folder, path.name(), path.clone(), new)?;
+        }
+        Ok(())
+    }
+}
+
+/// The next snapshot less what could not be brought: names that did not appear, and with the names
+/// that did not go.
+fn without(next: &Snapshot, former: &Snapshot, failed: &[Op]) -> Snapshot {
+    let mut shown = next.clone();
+    // Not equal to any rendered one, so that the next plan looks at every name.
+    shown.digest = Digest(!next.digest.0);
+    for op in failed {
+        if let Op::Rename(path) = op {
+            shown
+                .entries
+                .retain(|name, _| name != path && !name.is_below(path));
+        }
+    }
+    for op in failed {
+        if let Op::Unlink(path) | Op::Rmdir(path) = op
+            && let Some(entry) = former.entries.get(path)
+        {
+            shown.entries.insert(path.clone(), entry.clone());
+        }
+    }
+    shown
+}

@@ -1,0 +1,323 @@
+//! The names and inodes that a volume shows, and those that only an open handle, a bind or a watch
+//! still knows.
+//!
+//! The tree changes inside the RENAME, UNLINK and RMDIR handlers alone: the kernel must find a name
+//! absent before its rename and present before its unlink, or it turns the call into a no-op and
+//! nobody hears of the change. The tree knows nothing of handles and versions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::SystemTime;
+
+use livemount_engine::object::Bytes;
+use livemount_engine::path::RelPath;
+use livemount_engine::snapshot::HashKey;
+
+use super::denied::Denied;
+use super::inodes::{FileType, Identity, ROOT, number, usable};
+
+/// A folder's children twice: by name for LOOKUP, by number for a READDIR whose offsets stay right
+/// while names come and go.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    by_name: HashMap<Box<str>, u64>,
+    by_number: BTreeMap<u64, Box<str>>,
+}
+
+impl Children {
+    pub(super) fn get(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &str)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.by_number
+            .range((Excluded(number), Unbounded))
+            .map(|(ino, name)| (*ino, &**name))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    fn insert(&mut self, name: &str, ino: u64) {
+        self.by_name.insert(name.into(), ino);
+        self.by_number.insert(ino, name.into());
+    }
+
+    fn remove(&mut self, name: &str) -> Option<u64> {
+        let ino = self.by_name.remove(name)?;
+        self.by_number.remove(&ino);
+        Some(ino)
+    }
+}
+
+/// What an inode holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    Dir(Children),
+    File(Bytes),
+}
+
+/// One inode.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) identity: Identity,
+    /// The folder that holds the name; its own number for the root.
+    pub(super) parent: u64,
+    pub(super) content: Content,
+    /// Permission bits.
+    pub(super) mode: u16,
+    pub(super) gid: u32,
+    pub(super) mtime: SystemTime,
+    /// Whether a name leads here. Without one the inode answers with link count 0 until the kernel
+    /// forgets it.
+    pub(super) linked: bool,
+    /// How often the kernel was told of this inode and has not yet forgotten.
+    lookups: u64,
+}
+
+impl Node {
+    pub(super) fn file_type(&self) -> FileType {
+        match self.content {
+            Content::Dir(_) => FileType::Dir,
+            Content::File(_) => FileType::File,
+        }
+    }
+}
+
+/// What a new name is made of.
+pub(super) struct NewNode {
+    pub(super) content: Content,
+    pub(super) mode: u16,
+    pub(super) gid: u32,
+    pub(super) mtime: SystemTime,
+}
+
+/// All inodes of a volume.
+#[derive(Debug)]
+pub(super) struct Tree {
+    key: HashKey,
+    nodes: HashMap<u64, Node>,
+    /// The volume's own folder, `/files`.
+    pub(super) files: u64,
+    /// The folder of staged names, `/stage`.
+    pub(super) stage: u64,
+}
+
+impl Tree {
+    /// A tree with `/`, `/files` and `/stage`, and no name of the volume.
+    pub(super) fn new(key: HashKey, root_mode: u16, gid: u32, now: SystemTime) -> Self {
+        let dir = |identity, mode| Node {
+            identity,
+            parent: ROOT,
+            content: Content::Dir(Children::default()),
+            mode,
+            gid,
+            mtime: now,
+            linked: true,
+            lookups: 0,
+        };
+        let mut tree = Self {
+            key,
+            nodes: HashMap::new(),
+            files: ROOT,
+            stage: ROOT,
+        };
+        tree.nodes.insert(ROOT, dir(Identity::Fixed("/"), 0o700));
+        tree.files = tree.attach_fixed("files", dir(Identity::Fixed("files"), root_mode));
+        tree.stage = tree.attach_fixed("stage", dir(Identity::Fixed("stage"), 0o700));
+        tree
+    }
+
+    fn attach_fixed(&mut self, name: &str, node: Node) -> u64 {
+        let ino = self.free_number(&node.identity);
+        self.nodes.insert(ino, node);
+        if let Some(Content::Dir(children)) = self.nodes.get_mut(&ROOT).map(|n| &mut n.content) {
+            children.insert(name, ino);
+        }
+        ino
+    }
+
+    /// The number for an identity. A file that comes back while somebody still holds it gets its old
+    /// inode back, watches and binds included. A folder cannot: the kernel marked the held inode dead
+    /// at rmdir (`S_DEAD`, `fs/namei.c`), nothing would ever appear in it again.
+    fn free_number(&self, identity: &Identity) -> u64 {
+        let reusable = |node: &Node| {
+            node.identity == *identity && (node.linked || node.file_type() == FileType::File)
+        };
+        let mut attempt = 0;
+        loop {
+            let ino = number(&self.key, identity, attempt);
+            if usable(ino) && self.nodes.get(&ino).is_none_or(reusable) {
+                return ino;
+            }
+            attempt += 1;
+        }
+    }
+
+    pub(super) fn get(&self, ino: u64) -> Result<&Node, Denied> {
+        self.nodes.get(&ino).ok_or(Denied::Stale)
+    }
+
+    pub(super) fn get_mut(&mut self, ino: u64) -> Result<&mut Node, Denied> {
+        self.nodes.get_mut(&ino).ok_or(Denied::Stale)
+    }
+
+    pub(super) fn children(&self, ino: u64) -> Result<&Children, Denied> {
+        match &self.get(ino)?.content {
+            Content::Dir(children) => Ok(children),
+            Content::File(_) => Err(Denied::NotDir),
+        }
+    }
+
+    fn children_mut(&mut self, ino: u64) -> Result<&mut Children, Denied> {
+        match &mut self.get_mut(ino)?.content {
+            Content::Dir(children) => Ok(children),
+            Content::File(_) => Err(Denied::NotDir),
+        }
+    }
+
+    pub(super) fn child(&self, parent: u64, name: &str) -> Result<u64, Denied> {
+        self.children(parent)?.get(name).ok_or(Denied::NoName)
+    }
+
+    /// The number behind a path of the volume that is shown now.
+    pub(super) fn resolve(&self, path: &RelPath) -> Result<u64, Denied> {
+        path.as_str()
+            .split('/')
+            .try_fold(self.files, |folder, name| self.child(folder, name))
+    }
+
+    /// Puts a name into a folder: a staged one, or one of the first snapshot. The path is where the
+    /// name will be in the volume, which is what its number is made of.
+    pub(super) fn insert(
+        &mut self,
+        parent: u64,
+        name: &str,
+        path: RelPath,
+        new: NewNode,
+    ) -> Result<u64, Denied> {
+        let kind = match new.content {
+            Content::Dir(_) => FileType::Dir,
+            Content::File(_) => FileType::File,
+        };
+        if self.children(parent)?.get(name).is_some() {
+            return Err(Denied::Exists);
+        }
+        let identity = Identity::Path(kind, path);
+        let ino = self.free_number(&identity);
+        let lookups = self.nodes.get(&ino).map_or(0, |node| node.lookups);
+        self.nodes.insert(
+            ino,
+            Node {
+                identity,
+                parent,
+                content: new.content,
+                mode: new.mode,
+                gid: new.gid,
+                mtime: new.mtime,
+                linked: true,
+                lookups,
+            },
+        );
+        self.children_mut(parent)?.insert(name, ino);
+        Ok(ino)
+    }
+
+    /// Moves a name, as RENAME does. Never over another.
+    pub(super) fn rename(
+        &mut self,
+        from: (u64, &str),
+        to: (u64, &str),
+        now: SystemTime,
+    ) -> Result<(), Denied> {
+        let ino = self.child(from.0, from.1)?;
+        if self.children(to.0)?.get(to.1).is_some() {
+            return Err(Denied::Exists);
+        }
+        self.children_mut(from.0)?.remove(from.1);
+        self.children_mut(to.0)?.insert(to.1, ino);
+        self.get_mut(ino)?.parent = to.0;
+        self.changed(to.0, now);
+        Ok(())
+    }
+
+    /// Takes a name away, as UNLINK and RMDIR do. The inode stays while the kernel knows it.
+    pub(super) fn remove(
+        &mut self,
+        parent: u64,
+        name: &str,
+        kind: FileType,
+        now: SystemTime,
+    ) -> Result<(), Denied> {
+        let ino = self.child(parent, name)?;
+        match (&self.get(ino)?.content, kind) {
+            (Content::Dir(_), FileType::File) => return Err(Denied::IsDir),
+            (Content::File(_), FileType::Dir) => return Err(Denied::NotDir),
+            (Content::Dir(children), FileType::Dir) if !children.is_empty() => {
+                return Err(Denied::NotEmpty);
+            }
+            _ => {}
+        }
+        self.children_mut(parent)?.remove(name);
+        self.changed(parent, now);
+        let node = self.get_mut(ino)?;
+        node.linked = false;
+        if node.lookups == 0 {
+            self.nodes.remove(&ino);
+        }
+        Ok(())
+    }
+
+    /// Drops a staged name that was never renamed in, with all below it.
+    pub(super) fn discard(&mut self, parent: u64, name: &str) {
+        let Ok(ino) = self.child(parent, name) else {
+            return;
+        };
+        let below: Vec<Box<str>> = self
+            .children(ino)
+            .map(|children| children.by_name.keys().cloned().collect())
+            .unwrap_or_default();
+        for name in below {
+            self.discard(ino, &name);
+        }
+        if let Ok(children) = self.children_mut(parent) {
+            children.remove(name);
+        }
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.linked = false;
+            if node.lookups == 0 {
+                self.nodes.remove(&ino);
+            }
+        }
+    }
+
+    fn changed(&mut self, folder: u64, now: SystemTime) {
+        if let Some(node) = self.nodes.get_mut(&folder) {
+            node.mtime = node.mtime.max(now);
+        }
+    }
+
+    /// Notes that the kernel was told of an inode.
+    pub(super) fn looked_up(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.lookups += 1;
+        }
+    }
+
+    /// Notes that the kernel forgot an inode; one without a name goes with its last lookup.
+    pub(super) fn forget(&mut self, ino: u64, count: u64) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        node.lookups = node.lookups.saturating_sub(count);
+        if node.lookups == 0 && !node.linked {
+            self.nodes.remove(&ino);
+        }
+    }
+
+    /// How many inodes are known, those without a name included.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
