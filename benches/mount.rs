@@ -128,7 +128,7 @@ impl Bench {
     fn event(&self) {
         let mut served = self.daemon();
         let path = self.scratch.join("event");
-        served.publish("v", &path, &one("a", b"0"));
+        served.publish("v", &path, &one("a", b"first"));
         let mut watch = Watch::one(&path.join("a"), WatchFlags::MODIFY);
         let live = Times::of(3000, |round| {
             let began = served.offer("v", &one("a", round.to_string().as_bytes()));

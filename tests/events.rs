@@ -261,6 +261,8 @@ fn promise_2_every_changed_file_reads_as_new_at_the_first_event() {
         volume.change(&names.map(|name| (name, content.as_str())));
         watch.next_until("something is heard", |_| true);
         for name in names {
+            let size = fs::metadata(volume.join(name)).expect("it is there").len();
+            assert_eq!(size, content.len() as u64, "{name} in commit {number}");
             assert!(volume.read(name) == content, "{name} in commit {number}");
         }
         // The commit's other events are not the next one's first.

@@ -570,6 +570,7 @@ fn promise_12_a_reader_that_never_reads_delays_its_own_volume_alone() {
     let mut served = Served::in_test(scratch.path());
     let long = Settings {
         drain: Duration::from_secs(10),
+        ..Settings::default()
     };
     let (slow, quick) = (scratch.join("slow"), scratch.join("quick"));
     served.publish_with("slow", &slow, &tree(&[("a", "1")]), long, None);

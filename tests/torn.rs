@@ -355,6 +355,7 @@ fn without_the_drain_sizes_do_go_wrong() {
     let mut readers: Vec<_> = (0..4).map(|_| Reader::start(&scratch)).collect();
     let none = Settings {
         drain: Duration::ZERO,
+        ..Settings::default()
     };
     let total = readers_against_a_writer(&mut readers, 10_000, &scratch, none);
     assert!(

@@ -84,9 +84,16 @@ impl RelPath {
 
     /// Whether this path lies somewhere below the other.
     pub fn is_below(&self, other: &Self) -> bool {
-        self.0
-            .strip_prefix(&*other.0)
-            .is_some_and(|rest| rest.starts_with('/'))
+        self.rest(other).is_some()
+    }
+
+    /// The way from the other path down to this one, where there is one.
+    pub fn below(&self, other: &Self) -> Option<Self> {
+        self.rest(other).map(|rest| Self(rest.into()))
+    }
+
+    fn rest(&self, other: &Self) -> Option<&str> {
+        self.0.strip_prefix(&*other.0)?.strip_prefix('/')
     }
 }
 
@@ -173,7 +180,10 @@ mod tests {
         let above: Vec<_> = path.ancestors().map(|p| p.to_string()).collect();
         assert_eq!(above, ["a/b", "a"]);
         assert_eq!(path.name(), "c");
-        assert!(path.is_below(&RelPath::new("a").expect("legal")));
+        let above = RelPath::new("a").expect("legal");
+        assert!(path.is_below(&above));
+        assert_eq!(path.below(&above), RelPath::new("b/c").ok());
+        assert_eq!(above.below(&above), None);
         assert!(
             !RelPath::new("ab")
                 .expect("legal")

@@ -37,8 +37,8 @@ pub struct ClientOptions {
     pub args: Vec<OsString>,
     /// Absolute paths; the hand accepts targets strictly beneath these only.
     pub roots: Vec<PathBuf>,
-    /// How long without a sign of life before the hand gives the daemon up and kills it. Pings go
-    /// at a quarter of it.
+    /// How long without a sign of life before the hand gives the daemon up and kills it, and the
+    /// daemon the hand. Pings go at a quarter of it. Not less than 4 ms.
     pub heartbeat: Duration,
 }
 

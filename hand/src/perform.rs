@@ -192,7 +192,8 @@ fn run(
     ops: &[HandOp],
 ) -> Result<Vec<OpResult>, HandError> {
     let root = volume.root(number)?;
-    let results = (first..).zip(ops).map(|(index, op)| {
+    let results = ops.iter().enumerate().map(|(number, op)| {
+        let index = first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
         volume.progress.lock().running = Some((commit, index));
         let result = files::run(root.mount.as_fd(), op);
         let mut progress = volume.progress.lock();
@@ -273,17 +274,10 @@ fn forget(volumes: &Volumes, number: u64, remove_target: bool) -> Result<(), Han
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where
 /// somebody may be stuck in it.
 pub(crate) fn take_away(volume: &Volume, abort: bool, mounts: &[Mount]) -> Result<(), HandError> {
-    let unbound = unbind(
-        volume,
-        if abort { Unbind::Force } else { Unbind::Detach },
-        mounts,
-    );
-    if let Placed {
-        place: Some(place),
-        created: true,
-        ..
-    } = &*volume.placed.lock()
-    {
+    let how = if abort { Unbind::Force } else { Unbind::Detach };
+    let unbound = unbind(volume, how, mounts);
+    let placed = volume.placed.lock().clone();
+    if let (true, Some(place)) = (placed.created, placed.place) {
         place.remove()?;
     }
     unbound

@@ -6,10 +6,11 @@
 //! it. One that is alive, or does not answer, is left alone: it is somebody's. Directories stay:
 //! nobody knows any more who made them.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::mountinfo;
+use crate::mountinfo::{self, Mount};
 use crate::place::Place;
 use crate::volume::Volumes;
 use crate::worker::{Lane, Pool, Turn};
@@ -38,18 +39,18 @@ pub(crate) fn start(volumes: &Arc<Volumes>, pool: &Pool) {
             Instant::now() + PATIENCE,
             move |turn| {
                 if turn == Turn::Go {
-                    sweep(&place);
+                    sweep(&place, &mount);
                 }
             },
         );
     }
 }
 
-fn sweep(place: &Place) {
+fn sweep(place: &Place, mount: &Mount) {
     // Detaching by what was opened here, so that a live mount that has come to the place meanwhile
     // stays.
     match place.look() {
-        Ok(found) if found.is_livemount().unwrap_or(false) && found.is_dead() => {
+        Ok(found) if found.is_among(slice::from_ref(mount)) && found.is_dead() => {
             match found.detach() {
                 Ok(()) => tracing::info!(?place, "detached a dead livemount"),
                 Err(error) => tracing::warn!(?place, %error, "cannot detach a dead livemount"),

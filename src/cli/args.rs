@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
 use crate::mount;
+use crate::publish::Compat;
 
 /// Configuration as live files: `ConfigMaps` and Secrets on a filesystem that changes in place.
 #[derive(Debug, Parser)]
@@ -58,6 +59,10 @@ pub(super) struct Mount {
     /// yet read it
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     drain: u64,
+    /// For programs that wait for `..data` alone (configmap-reload, Linkerd, Envoy watched_directory):
+    /// each update ends with one MOVED_TO of that name
+    #[arg(long, value_name = "WHAT", value_enum)]
+    compat: Option<CompatArg>,
     /// After how many milliseconds without a sign of life a stuck livemount is taken for dead and its
     /// mount is taken away
     #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
@@ -87,6 +92,11 @@ pub(super) enum Format {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CompatArg {
+    Dotdata,
+}
+
 /// The process that alone touches mounts; started by livemount itself.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Hand {
@@ -112,6 +122,10 @@ impl From<Mount> for mount::Options {
             mountpoint: args.mountpoint,
             drain: Duration::from_millis(args.drain),
             heartbeat: Duration::from_millis(args.heartbeat),
+            compat: match args.compat {
+                Some(CompatArg::Dotdata) => Compat::Dotdata,
+                None => Compat::None,
+            },
         }
     }
 }

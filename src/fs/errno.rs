@@ -11,6 +11,7 @@ pub(super) fn errno(denied: Denied) -> Errno {
         Denied::ReadOnly => Errno::EROFS,
         Denied::NotDir => Errno::ENOTDIR,
         Denied::IsDir => Errno::EISDIR,
+        Denied::NotALink => Errno::EINVAL,
         Denied::NoAttr => Errno::ENODATA,
         Denied::Exists => Errno::EEXIST,
         Denied::NotEmpty => Errno::ENOTEMPTY,

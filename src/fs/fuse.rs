@@ -18,7 +18,8 @@ use fuser::{
 };
 
 use super::errno::errno;
-use crate::volume::{Attr, Denied, FileType, Opened, Reader, Volume};
+use super::xattr;
+use crate::volume::{Attr, Denied, FileType, Looked, Opened, Reader, Volume};
 
 /// How long the kernel may believe a name or an attribute: as long as it likes.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -41,6 +42,7 @@ fn kind(kind: FileType) -> fuser::FileType {
     match kind {
         FileType::Dir => fuser::FileType::Directory,
         FileType::File => fuser::FileType::RegularFile,
+        FileType::Symlink => fuser::FileType::Symlink,
     }
 }
 
@@ -87,6 +89,16 @@ fn opened(result: Result<Opened, Denied>, reply: ReplyOpen) {
     }
 }
 
+/// The size alone where 0 bytes are asked for, as getxattr(2) has it.
+fn sized(value: Result<Vec<u8>, Denied>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+        Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+        Ok(value) => reply.data(&value),
+        Err(denied) => reply.error(errno(denied)),
+    }
+}
+
 impl fuser::Filesystem for Filesystem {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         super::init::negotiate(config)
@@ -94,7 +106,10 @@ impl fuser::Filesystem for Filesystem {
 
     fn lookup(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
         match name(leaf).and_then(|leaf| self.volume.lookup(parent.0, leaf)) {
-            Ok(attr) => reply.entry(&TTL, &file_attr(&attr), GENERATION),
+            Ok(Looked { attr, lasting }) => {
+                let ttl = if lasting { TTL } else { Duration::ZERO };
+                reply.entry(&ttl, &file_attr(&attr), GENERATION);
+            }
             Err(denied) => reply.error(errno(denied)),
         }
     }
@@ -105,7 +120,10 @@ impl fuser::Filesystem for Filesystem {
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match self.volume.attr(ino.0) {
-            Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+            Ok(attr) => {
+                let ttl = if attr.kind == FileType::Symlink { Duration::ZERO } else { TTL };
+                reply.attr(&ttl, &file_attr(&attr));
+            }
             Err(denied) => reply.error(errno(denied)),
         }
     }
@@ -273,16 +291,25 @@ impl fuser::Filesystem for Filesystem {
         reply.ok();
     }
 
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        reply.error(errno(Denied::NoAttr));
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let value = match name.to_str().filter(|name| xattr::is_ours(name)) {
+            Some(name) => self
+                .volume
+                .label(ino.0)
+                .and_then(|label| xattr::value(&label, name)),
+            // The kernel asks for security attributes all the time.
+            None => Err(Denied::NoAttr),
+        };
+        sized(value.map(String::into_bytes), size, reply);
     }
 
-    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
-        if size == 0 {
-            reply.size(0);
-        } else {
-            reply.data(&[]);
-        }
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = match self.volume.label(ino.0) {
+            Ok(label) => Ok(xattr::names(&label)),
+            Err(Denied::NoAttr) => Ok(Vec::new()),
+            Err(denied) => Err(denied),
+        };
+        sized(names, size, reply);
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
@@ -344,8 +371,11 @@ impl fuser::Filesystem for Filesystem {
         reply.error(Errno::EROFS);
     }
 
-    fn readlink(&self, _: &Request, _: INodeNo, reply: ReplyData) {
-        reply.error(Errno::EINVAL);
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.volume.readlink(ino.0) {
+            Ok(target) => reply.data(target.as_bytes()),
+            Err(denied) => reply.error(errno(denied)),
+        }
     }
 
     fn ioctl(

@@ -4,5 +4,6 @@
 mod errno;
 mod fuse;
 mod init;
+mod xattr;
 
 pub use fuse::Filesystem;

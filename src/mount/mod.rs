@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::observe::{self, Fact, Facts};
-use crate::publish::{PublishError, Published, Publisher, Settings};
+use crate::publish::{Compat, PublishError, Published, Publisher, Settings};
 use crate::source::manifest::{ManifestFile, Reading, SourceError};
 
 /// The namespace of objects that name none.
@@ -42,6 +42,8 @@ pub struct Options {
     pub mountpoint: PathBuf,
     /// The most that a commit waits for fresh readers.
     pub drain: Duration,
+    /// What a commit does beyond its own events.
+    pub compat: Compat,
     /// After how long without a sign of life the hand takes this process for dead.
     pub heartbeat: Duration,
 }
@@ -113,6 +115,7 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         target,
         settings: Settings {
             drain: options.drain,
+            compat: options.compat,
         },
         publisher,
         published: None,

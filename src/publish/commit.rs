@@ -15,7 +15,7 @@ use livemount_hand::{Hand, HandError, HandOp, OpResult};
 
 use super::Settings;
 use crate::observe::{Committed, Fact, Facts};
-use crate::volume::{ArmedOp, Parker, Swapped, Volume};
+use crate::volume::{ArmedOp, DOTDATA, Parker, Swapped, Volume};
 
 /// After how long a step in the kernel is told as stuck. Nothing is given up then: the order of a
 /// commit is a promise, and only this volume waits.
@@ -46,7 +46,7 @@ impl Committer {
         }
         let committing = volume.begin(&plan, self.settings.drain, &self.parker);
         let drain = volume.drain(&committing, self.settings.drain);
-        let swapped = match volume.swap(&next, &plan, SystemTime::now()) {
+        let swapped = match volume.swap(&next, &plan, self.settings.compat, SystemTime::now()) {
             Ok(swapped) => swapped,
             Err(denied) => {
                 // The plan was made from what the volume shows, so its paths are there.
@@ -59,6 +59,7 @@ impl Committer {
         let failed = self.bring(&plan, &next, &swapped);
         let objects = next.objects.clone();
         let older_handles = volume.finish(next, &plan, &failed);
+        self.expire();
         self.tell(Committed {
             volume: volume.name().into(),
             version: swapped.version,
@@ -97,6 +98,16 @@ impl Committer {
         });
     }
 
+    /// Has the hand look at the folders of former versions, so that the kernel drops what it only
+    /// caches of them. Nobody waits for this: it may fail.
+    fn expire(&self) {
+        let names = self.volume.expired_views();
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let _ = self.hand.refresh(self.id, &names, STUCK);
+        }
+    }
+
     /// Brings the armed changes through the hand. Returns those that could not be brought.
     fn bring(&self, plan: &Plan, next: &Snapshot, swapped: &Swapped) -> Vec<Op> {
         let ops = hand_ops(plan, next, swapped);
@@ -111,19 +122,26 @@ impl Committer {
                 Ok((from, results))
             });
             let done = self.volume.done();
-            let Some((from, results)) = answer else {
-                // The mount is gone, and with it everybody who could be told.
-                failed.extend(plan.ops[done..].iter().cloned());
-                return failed;
-            };
-            if let Some(errno) = refused(from, &results, done) {
-                self.facts.tell(Fact::Unbrought {
-                    volume: self.volume.name().into(),
-                    what: describe(&plan.ops[done]),
-                    errno,
-                });
-                failed.push(plan.ops[done].clone());
-                self.volume.give_up();
+            let refusal = answer
+                .as_ref()
+                .map(|(from, results)| refused(*from, results, done));
+            match refusal {
+                Some(None) => {}
+                None | Some(Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
+                    // The connection is gone, and with it everybody who could be told.
+                    failed.extend(plan.ops.iter().skip(done).cloned());
+                    return failed;
+                }
+                Some(Some(errno)) => {
+                    let op = plan.ops.get(done);
+                    self.facts.tell(Fact::Unbrought {
+                        volume: self.volume.name().into(),
+                        what: op.map_or("replace ..data".into(), describe),
+                        errno,
+                    });
+                    failed.extend(op.cloned());
+                    self.volume.give_up();
+                }
             }
         }
         failed
@@ -137,15 +155,21 @@ impl Committer {
         mut ask: impl FnMut() -> Result<T, HandError>,
     ) -> Option<T> {
         let began = Instant::now();
+        let mut told = began;
         loop {
             match ask() {
                 Ok(answer) => return Some(answer),
                 Err(HandError::Died) => self.facts.tell(Fact::HandDied),
-                Err(HandError::Slow { .. } | HandError::Stuck) => self.facts.tell(Fact::Stuck {
-                    volume: self.volume.name().into(),
-                    step,
-                    since: began.elapsed(),
-                }),
+                Err(HandError::Slow { .. } | HandError::Stuck) => {
+                    if told.elapsed() >= STUCK {
+                        told = Instant::now();
+                        self.facts.tell(Fact::Stuck {
+                            volume: self.volume.name().into(),
+                            step,
+                            since: began.elapsed(),
+                        });
+                    }
+                }
                 Err(_) => return None,
             }
             std::thread::sleep(AGAIN);
@@ -186,31 +210,36 @@ fn hand_ops(plan: &Plan, next: &Snapshot, swapped: &Swapped) -> Vec<HandOp> {
         next.file(path.as_str())
             .is_some_and(|file| file.mode & 0o111 != 0)
     };
-    plan.ops
-        .iter()
-        .zip(&swapped.ops)
-        .map(|(op, armed)| {
-            let path = op.path().to_string();
-            match armed {
-                ArmedOp::Rename { stage, .. } => HandOp::Rename {
-                    stage: stage.clone(),
-                    path,
-                },
-                ArmedOp::Ring { .. } if executable(op.path()) => HandOp::Touch {
-                    path,
-                    mtime_sec,
-                    mtime_nsec,
-                },
-                ArmedOp::Ring { .. } => HandOp::Ring {
-                    path,
-                    mtime_sec,
-                    mtime_nsec,
-                },
-                ArmedOp::Unlink { .. } => HandOp::Unlink { path },
-                ArmedOp::Rmdir { .. } => HandOp::Rmdir { path },
-            }
-        })
-        .collect()
+    let brought = |(index, armed): (usize, &ArmedOp)| {
+        let Some(path) = plan.ops.get(index).map(Op::path) else {
+            // What compatibility adds stands behind the plan's own.
+            return HandOp::Rename {
+                stage: DOTDATA.into(),
+                path: DOTDATA.into(),
+            };
+        };
+        let ring = !executable(path);
+        let path = path.to_string();
+        match armed {
+            ArmedOp::Rename { stage, .. } => HandOp::Rename {
+                stage: stage.clone(),
+                path,
+            },
+            ArmedOp::Ring { .. } if ring => HandOp::Ring {
+                path,
+                mtime_sec,
+                mtime_nsec,
+            },
+            ArmedOp::Ring { .. } | ArmedOp::Dotdata => HandOp::Touch {
+                path,
+                mtime_sec,
+                mtime_nsec,
+            },
+            ArmedOp::Unlink { .. } => HandOp::Unlink { path },
+            ArmedOp::Rmdir { .. } => HandOp::Rmdir { path },
+        }
+    };
+    swapped.ops.iter().enumerate().map(brought).collect()
 }
 
 fn describe(op: &Op) -> String {

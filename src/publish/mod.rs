@@ -19,6 +19,8 @@ use thiserror::Error;
 
 use crate::observe::Facts;
 use crate::volume::{Parker, Volume};
+
+pub use crate::volume::Compat;
 use queue::Queue;
 use session::Session;
 
@@ -27,12 +29,15 @@ use session::Session;
 pub struct Settings {
     /// The most that a commit waits for fresh readers (design.md, promise 4).
     pub drain: Duration,
+    /// What a commit does beyond its own events.
+    pub compat: Compat,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             drain: Duration::from_millis(250),
+            compat: Compat::None,
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum ArmedOp {
         /// The name in it.
         name: String,
     },
+    /// A new `..data` takes the place of the one before: the one rename over a name.
+    Dotdata,
     /// A folder's name goes.
     Rmdir {
         /// The parent folder's inode.
@@ -59,6 +61,11 @@ impl Armed {
 
     pub(super) fn advance(&mut self) {
         self.done += 1;
+    }
+
+    /// Whether a new `..data` is still to come.
+    pub(super) fn awaits_dotdata(&self) -> bool {
+        self.ops[self.done.min(self.ops.len())..].contains(&ArmedOp::Dotdata)
     }
 
     /// How many of the list were brought, or given up.

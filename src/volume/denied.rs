@@ -21,6 +21,9 @@ pub enum Denied {
     /// A file was expected.
     #[error("a folder")]
     IsDir,
+    /// A link was expected.
+    #[error("not a link")]
+    NotALink,
     /// The extended attribute is not there.
     #[error("no such attribute")]
     NoAttr,

@@ -120,18 +120,13 @@ impl Handles {
     }
 
     /// Closes a handle. Tells whether the drain waits for nobody any more.
-    pub(super) fn release(&mut self, number: u64, current: u32) -> bool {
+    pub(super) fn release(&mut self, number: u64) -> bool {
         let Some(delaying) = self.open.get(&number).map(|handle| handle.delaying) else {
             return false;
         };
         let drained = delaying && self.stop_delaying(number);
-        if let Some(handle) = self.open.remove(&number)
-            && let Some(pinned) = self.versions.get_mut(&handle.version)
-        {
-            pinned.opens -= 1;
-            if pinned.opens == 0 && handle.version != current {
-                self.versions.remove(&handle.version);
-            }
+        if let Some(handle) = self.open.remove(&number) {
+            self.close(handle.version);
         }
         drained
     }
@@ -184,9 +179,30 @@ impl Handles {
         unread
     }
 
+    /// Counts whoever holds a version's folder as one more open.
+    pub(super) fn hold(&mut self, version: u32, bytes: u64) {
+        let pinned = self.versions.entry(version).or_default();
+        pinned.opens += 1;
+        pinned.bytes = bytes;
+    }
+
+    /// Nobody holds that folder any more.
+    pub(super) fn unhold(&mut self, version: u32) {
+        self.close(version);
+    }
+
+    fn close(&mut self, version: u32) {
+        if let Some(pinned) = self.versions.get_mut(&version) {
+            pinned.opens -= 1;
+            if pinned.opens == 0 {
+                self.versions.remove(&version);
+            }
+        }
+    }
+
     /// Moves on to the next version: the former becomes an older one that holds `bytes`, and the
-    /// oldest go where the limit is passed; their handles read ESTALE from then on.
-    pub(super) fn retire(&mut self, former: u32, bytes: u64) {
+    /// oldest go where the limit is passed; their handles read ESTALE from then on. Tells which went.
+    pub(super) fn retire(&mut self, former: u32, bytes: u64) -> Vec<u32> {
         match self.versions.get_mut(&former) {
             Some(pinned) if pinned.opens > 0 => pinned.bytes = bytes,
             _ => {
@@ -197,15 +213,18 @@ impl Handles {
             versions.len() > MAX_OLDER
                 || versions.values().map(|pinned| pinned.bytes).sum::<u64>() > MAX_OLDER_BYTES
         };
+        let mut dropped = Vec::new();
         while over(&self.versions) {
             let Some((oldest, _)) = self.versions.pop_first() else {
-                return;
+                break;
             };
             for handle in self.open.values_mut().filter(|h| h.version == oldest) {
                 handle.bytes = None;
             }
             self.dropped += 1;
+            dropped.push(oldest);
         }
+        dropped
     }
 
     /// How many handles are open on versions before `current`, rings not counted.

@@ -23,6 +23,8 @@ pub enum FileType {
     Dir,
     /// A regular file.
     File,
+    /// A symbolic link: `..data` alone.
+    Symlink,
 }
 
 /// What a number stands for.
@@ -32,6 +34,10 @@ pub(super) enum Identity {
     Fixed(&'static str),
     /// A path of the volume.
     Path(FileType, RelPath),
+    /// A path of one version, below `..<n>`; none for that folder itself.
+    View(u32, FileType, Option<RelPath>),
+    /// `..data`; a new inode each time that a rename has replaced it, with the version that did.
+    Dotdata(u32),
 }
 
 /// The `attempt`th number for an identity: 0 at first, one more for each number that was taken.
@@ -45,9 +51,21 @@ pub(super) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> u64 {
         Identity::Path(kind, path) => {
             hasher.write_u8(match kind {
                 FileType::Dir => 1,
-                FileType::File => 2,
+                FileType::File | FileType::Symlink => 2,
             });
             hasher.write(path.as_str().as_bytes());
+        }
+        Identity::View(version, kind, path) => {
+            hasher.write_u8(match kind {
+                FileType::Dir => 3,
+                FileType::File | FileType::Symlink => 4,
+            });
+            hasher.write_u32(*version);
+            hasher.write(path.as_ref().map_or("", RelPath::as_str).as_bytes());
+        }
+        Identity::Dotdata(version) => {
+            hasher.write_u8(5);
+            hasher.write_u32(*version);
         }
     }
     hasher.write_u32(attempt);

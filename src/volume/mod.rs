@@ -13,6 +13,7 @@ mod park;
 mod state;
 mod swap;
 mod tree;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -22,5 +23,6 @@ pub use denied::Denied;
 pub use handles::{Opened, Reader};
 pub use inodes::{FileType, ROOT};
 pub use park::{DrainReport, Parker};
-pub use state::{Attr, Listed, Volume};
-pub use swap::{Committing, Swapped};
+pub use state::{Attr, Label, Listed, Looked, Volume};
+pub(crate) use views::DOTDATA;
+pub use swap::{Committing, Compat, Swapped};

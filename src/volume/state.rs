@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use livemount_engine::object::Bytes;
-use livemount_engine::snapshot::{HashKey, Snapshot};
+use livemount_engine::path::RelPath;
+use livemount_engine::snapshot::{Digest, HashKey, ObjectVersion, Snapshot};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::armed::{Armed, ArmedOp};
 use super::denied::Denied;
 use super::handles::{Handles, Opened, Reader};
-use super::inodes::FileType;
+use super::inodes::{FileType, Identity};
 use super::park::{Opener, Park};
+use super::swap::plant;
 use super::tree::{Content, Node, Tree};
+use super::views::{DOTDATA, Views};
 
 /// One published volume: what it shows, who has what open, and what may change next.
 pub struct Volume {
@@ -29,8 +32,12 @@ pub(super) struct State {
     pub(super) park: Option<Park>,
     /// The number of the current version: 1 for the first snapshot.
     pub(super) version: u32,
-    /// What the names and files show once no commit is under way.
+    /// The current version's snapshot.
+    pub(super) current: Arc<Snapshot>,
+    /// What the names and files show once no commit is under way: the current snapshot, less what
+    /// the kernel refused.
     pub(super) shown: Arc<Snapshot>,
+    pub(super) views: Views,
     /// The time of the newest commit: every mtime is at most this, and the next commit is later.
     pub(super) committed: SystemTime,
 }
@@ -54,6 +61,29 @@ pub struct Attr {
     pub nlink: u32,
 }
 
+/// What LOOKUP found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Its attributes.
+    pub attr: Attr,
+    /// Whether the kernel may believe the name and the attributes for as long as it likes; `..data`
+    /// and `..<n>` are asked for each time.
+    pub lasting: bool,
+}
+
+/// What there is to say of an inode beyond its attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The object that a file came from; all of them for the volume's root.
+    pub objects: Vec<ObjectVersion>,
+    /// The keyed hash of the contents.
+    pub digest: Digest,
+    /// The current version.
+    pub version: u32,
+    /// When the inode last changed.
+    pub committed: SystemTime,
+}
+
 /// One line of a folder's listing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listed<'a> {
@@ -71,6 +101,7 @@ fn attr(ino: u64, node: &Node) -> Attr {
     let (size, links) = match &node.content {
         Content::Dir(_) => (0, 2),
         Content::File(bytes) => (bytes.len() as u64, 1),
+        Content::Dotdata => (0, 1),
     };
     Attr {
         ino,
@@ -87,7 +118,9 @@ impl Volume {
     /// A volume that shows its first snapshot, before anything is mounted.
     pub fn new(name: &str, key: HashKey, first: Arc<Snapshot>, now: SystemTime) -> Arc<Self> {
         let mut tree = Tree::new(key, first.root_mode, first.gid, now);
-        super::swap::plant(&mut tree, &first, now);
+        let files = tree.files;
+        let named = |path: &RelPath, kind| Identity::Path(kind, path.clone());
+        plant(&mut tree, files, &first, now, named);
         Arc::new(Self {
             name: name.into(),
             state: Mutex::new(State {
@@ -96,7 +129,9 @@ impl Volume {
                 armed: Armed::default(),
                 park: None,
                 version: 1,
+                current: Arc::clone(&first),
                 shown: first,
+                views: Views::default(),
                 committed: now,
             }),
             drained: Condvar::new(),
@@ -109,21 +144,63 @@ impl Volume {
     }
 
     /// LOOKUP: the inode behind a name, which the kernel knows from then on.
-    pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Denied> {
-        let mut state = self.state.lock();
-        let ino = state.tree.child(parent, name)?;
-        state.tree.looked_up(ino);
-        Ok(attr(ino, state.tree.get(ino)?))
+    pub fn lookup(&self, parent: u64, name: &str) -> Result<Looked, Denied> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut lasting = true;
+        let ino = if parent == state.tree.files && name.starts_with("..") {
+            lasting = false;
+            state.reserved(name)?
+        } else if parent == state.tree.stage && name == DOTDATA && state.armed.awaits_dotdata() {
+            lasting = false;
+            state.dotdata(state.version)
+        } else {
+            state.tree.child(parent, name)?
+        };
+        state.looked_up(ino);
+        let attr = state.attr(ino)?;
+        Ok(Looked { attr, lasting })
     }
 
     /// FORGET: the kernel drops so many of its lookups.
     pub fn forget(&self, ino: u64, count: u64) {
-        self.state.lock().tree.forget(ino, count);
+        self.state.lock().forget(ino, count);
     }
 
     /// GETATTR.
     pub fn attr(&self, ino: u64) -> Result<Attr, Denied> {
-        Ok(attr(ino, self.state.lock().tree.get(ino)?))
+        self.state.lock().attr(ino)
+    }
+
+    /// READLINK: `..data` alone is a link.
+    pub fn readlink(&self, ino: u64) -> Result<String, Denied> {
+        let state = self.state.lock();
+        match state.tree.get(ino)?.content {
+            Content::Dotdata => Ok(state.dotdata_target()),
+            Content::Dir(_) | Content::File(_) => Err(Denied::NotALink),
+        }
+    }
+
+    /// What there is to say of an inode beyond its attributes. Nothing of one whose name is gone.
+    pub fn label(&self, ino: u64) -> Result<Label, Denied> {
+        let state = self.state.lock();
+        let node = state.tree.get(ino)?;
+        let path = match &node.identity {
+            Identity::Path(_, path) if node.linked => Some(path),
+            _ => None,
+        };
+        let file = path.and_then(|path| state.current.file(path.as_str()));
+        let objects = match file {
+            Some(file) => state.current.objects.get(file.object).into_iter().cloned().collect(),
+            None if ino == state.tree.files => state.current.objects.clone(),
+            None => return Err(Denied::NoAttr),
+        };
+        Ok(Label {
+            objects,
+            digest: file.map_or(state.current.digest, |file| file.digest),
+            version: state.version,
+            committed: node.mtime,
+        })
     }
 
     /// OPEN. The answer comes at once, or when the commit that changes this file has let it go.
@@ -169,7 +246,7 @@ impl Volume {
             }
             Reader::PageCache => match &state.tree.get(ino)?.content {
                 Content::File(bytes) => bytes.clone(),
-                Content::Dir(_) => return Err(Denied::IsDir),
+                Content::Dir(_) | Content::Dotdata => return Err(Denied::IsDir),
             },
         };
         let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -180,8 +257,7 @@ impl Volume {
     /// RELEASE.
     pub fn release(&self, handle: u64) {
         let mut state = self.state.lock();
-        let current = state.version;
-        if state.handles.release(handle, current) {
+        if state.handles.release(handle) {
             self.drained.notify_all();
         }
     }
@@ -235,11 +311,14 @@ impl Volume {
             return Err(Denied::ReadOnly);
         }
         state.armed.advance();
-        Ok(attr(ino, state.tree.get(ino)?))
+        state.attr(ino)
     }
 
     /// RENAME: a staged name appears, complete from its first moment.
     pub fn rename(&self, from: (u64, &str), to: (u64, &str)) -> Result<(), Denied> {
+        if to.1 == DOTDATA {
+            return self.replace_dotdata(from, to);
+        }
         self.armed(
             |state| {
                 matches!(state.armed.live(), Some(ArmedOp::Rename { stage, parent, name })
@@ -247,6 +326,18 @@ impl Volume {
             },
             |tree, now| tree.rename(from, to, now),
         )
+    }
+
+    fn replace_dotdata(&self, from: (u64, &str), to: (u64, &str)) -> Result<(), Denied> {
+        let mut state = self.state.lock();
+        let places = ((state.tree.stage, DOTDATA), (state.tree.files, DOTDATA));
+        if state.armed.live() != Some(&ArmedOp::Dotdata) || (from, to) != places {
+            return Err(Denied::ReadOnly);
+        }
+        let version = state.version;
+        state.replace_dotdata(version);
+        state.armed.advance();
+        Ok(())
     }
 
     /// UNLINK.
@@ -324,7 +415,17 @@ impl State {
             return Err(Denied::ReadOnly);
         }
         let bytes = (!write).then(|| bytes.clone());
-        let number = self.handles.open(ino, self.version, bytes, Instant::now());
+        let version = self.version_seen(ino).unwrap_or(self.version);
+        let number = self.handles.open(ino, version, bytes, Instant::now());
         Ok(Opened { number })
+    }
+
+    fn attr(&self, ino: u64) -> Result<Attr, Denied> {
+        let mut attr = attr(ino, self.tree.get(ino)?);
+        if attr.kind == FileType::Symlink {
+            attr.size = self.dotdata_target().len() as u64;
+            attr.mtime = self.committed;
+        }
+        Ok(attr)
     }
 }

@@ -13,12 +13,23 @@ use livemount_engine::snapshot::{Digest, Entry, Snapshot};
 
 use super::armed::ArmedOp;
 use super::denied::Denied;
+use super::inodes::{FileType, Identity};
 use super::park::{DrainReport, Park, Parker};
 use super::state::{State, Volume};
 use super::tree::{Children, Content, NewNode, Tree};
 
 /// How much longer than its drain a commit may hold opens back.
 const PARK_BEYOND_DRAIN: Duration = Duration::from_secs(1);
+
+/// What a commit does beyond its own events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Nothing.
+    #[default]
+    None,
+    /// It ends with one MOVED_TO of `..data`, for programs that wait for nothing else.
+    Dotdata,
+}
 
 /// What a commit has begun; the drain needs it.
 #[derive(Debug)]
@@ -36,28 +47,34 @@ pub struct Swapped {
     pub mtime: SystemTime,
     /// The inodes whose cached attributes are wrong now.
     pub changed: Vec<u64>,
-    /// One armed change for each of the plan's, in its order.
+    /// One armed change for each of the plan's, in its order, and what compatibility adds.
     pub ops: Vec<ArmedOp>,
 }
 
-/// Puts a first snapshot's names into an empty tree.
-pub(super) fn plant(tree: &mut Tree, snapshot: &Snapshot, now: SystemTime) {
+/// Puts a snapshot's names below an empty folder. Tells the inodes that were made.
+pub(super) fn plant(
+    tree: &mut Tree,
+    folder: u64,
+    snapshot: &Snapshot,
+    mtime: SystemTime,
+    identity: impl Fn(&RelPath, FileType) -> Identity,
+) -> Vec<u64> {
+    let mut inodes = Vec::with_capacity(snapshot.entries.len());
     for (path, entry) in &snapshot.entries {
-        let parent = match path.parent() {
-            None => Ok(tree.files),
-            Some(parent) => tree.resolve(&parent),
-        };
+        let kind = if entry.is_dir() { FileType::Dir } else { FileType::File };
         // A snapshot lists each folder before what it holds, and each name once.
-        let planted = parent.and_then(|parent| {
-            tree.insert(
-                parent,
-                path.name(),
-                path.clone(),
-                node(entry, snapshot, now),
-            )
+        let planted = match path.parent() {
+            None => Ok(folder),
+            Some(parent) => tree.resolve_below(folder, &parent),
+        }
+        .and_then(|parent| {
+            let new = node(entry, snapshot, mtime);
+            tree.insert(parent, path.name(), identity(path, kind), new)
         });
         debug_assert!(planted.is_ok(), "{path} cannot be planted: {planted:?}");
+        inodes.extend(planted);
     }
+    inodes
 }
 
 fn node(entry: &Entry, snapshot: &Snapshot, mtime: SystemTime) -> NewNode {
@@ -82,7 +99,14 @@ impl Volume {
     /// Takes over a snapshot that differs in nothing that can be seen in files, such as the
     /// resourceVersion.
     pub fn relabel(&self, next: Arc<Snapshot>) {
-        self.state.lock().shown = next;
+        let mut state = self.state.lock();
+        state.current = Arc::clone(&next);
+        state.shown = next;
+    }
+
+    /// Names of `..<n>` that nobody can find any more; see `views`.
+    pub fn expired_views(&self) -> Vec<String> {
+        self.state.lock().expired(Instant::now())
     }
 
     /// Begins a commit: new opens of the files that will change are held back from here on, and the
@@ -134,11 +158,20 @@ impl Volume {
 
     /// Makes the next snapshot's bytes and attributes current for all existing names at once, stages
     /// the added ones, and arms the changes of names and the rings.
-    pub fn swap(&self, next: &Snapshot, plan: &Plan, now: SystemTime) -> Result<Swapped, Denied> {
+    pub fn swap(
+        &self,
+        next: &Arc<Snapshot>,
+        plan: &Plan,
+        compat: Compat,
+        now: SystemTime,
+    ) -> Result<Swapped, Denied> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mtime = now.max(state.committed + Duration::from_nanos(1));
-        let ops = state.stage(next, plan, mtime)?;
+        let mut ops = state.stage(next, plan, mtime)?;
+        if compat == Compat::Dotdata {
+            ops.push(ArmedOp::Dotdata);
+        }
         let mut changed = Vec::with_capacity(plan.changed.len() + plan.remoded.len());
         for path in &plan.changed {
             let ino = state.tree.resolve(path)?;
@@ -160,9 +193,13 @@ impl Volume {
             (root.mode, root.gid) = (next.root_mode, next.gid);
             changed.push(files);
         }
-        let former = state.version;
+        let former = std::mem::replace(&mut state.current, Arc::clone(next));
+        let (version, bytes) = (state.version, former.bytes());
+        state.retire_view(former, Instant::now());
+        for dropped in state.handles.retire(version, bytes) {
+            state.drop_view(dropped);
+        }
         state.version += 1;
-        state.handles.retire(former, state.shown.bytes());
         state.committed = mtime;
         state.armed.arm(ops.clone());
         Ok(Swapped {
@@ -274,18 +311,19 @@ impl State {
             .filter(|(path, _)| *path == top || path.is_below(top));
         for (path, entry) in below {
             let new = node(entry, next, mtime);
+            let kind = if entry.is_dir() { FileType::Dir } else { FileType::File };
+            let identity = Identity::Path(kind, path.clone());
             if path == top {
-                self.tree.insert(stage, name, path.clone(), new)?;
+                self.tree.insert(stage, name, identity, new)?;
                 continue;
             }
             let above = path.parent().ok_or(Denied::NoName)?;
-            let mut folder = self.tree.child(stage, name)?;
-            if above != *top {
-                for part in above.as_str()[top.as_str().len() + 1..].split('/') {
-                    folder = self.tree.child(folder, part)?;
-                }
-            }
-            self.tree.insert(folder, path.name(), path.clone(), new)?;
+            let staged = self.tree.child(stage, name)?;
+            let folder = match above.below(top) {
+                None => staged,
+                Some(rest) => self.tree.resolve_below(staged, &rest)?,
+            };
+            self.tree.insert(folder, path.name(), identity, new)?;
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ struct Fixture {
 impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
         let volume = Volume::new("test", KEY, snapshot(files), SystemTime::now());
-        let files = volume.lookup(ROOT, "files").expect("files/").ino;
+        let files = volume.lookup(ROOT, "files").expect("files/").attr.ino;
         Self {
             volume,
             parker: Parker::start().expect("a thread"),
@@ -75,7 +75,7 @@ impl Fixture {
     }
 
     fn ino(&self, name: &str) -> u64 {
-        self.volume.lookup(self.files, name).expect(name).ino
+        self.volume.lookup(self.files, name).expect(name).attr.ino
     }
 
     fn open(&self, ino: u64) -> Receiver<Result<Opened, Denied>> {
@@ -104,12 +104,16 @@ impl Fixture {
                 parent,
                 name,
             } => {
-                let from = volume.lookup(ROOT, "stage")?.ino;
+                let from = volume.lookup(ROOT, "stage")?.attr.ino;
                 volume.rename((from, stage), (*parent, name))
             }
             ArmedOp::Ring { ino } => volume.ring(*ino).map(drop),
             ArmedOp::Unlink { parent, name } => volume.unlink(*parent, name),
             ArmedOp::Rmdir { parent, name } => volume.rmdir(*parent, name),
+            ArmedOp::Dotdata => {
+                let from = volume.lookup(ROOT, "stage")?.attr.ino;
+                volume.rename((from, DOTDATA), (self.files, DOTDATA))
+            }
         }
     }
 
@@ -119,7 +123,7 @@ impl Fixture {
         self.volume.drain(&committing, Duration::ZERO);
         let swapped = self
             .volume
-            .swap(next, &plan, SystemTime::now())
+            .swap(next, &plan, Compat::None, SystemTime::now())
             .expect("fits");
         self.volume.unpark();
         (plan, swapped)
@@ -274,7 +278,7 @@ fn promise_4_opens_of_changing_files_wait_and_see_the_new_version() {
     fixture.volume.drain(&committing, LONG);
     fixture
         .volume
-        .swap(&next, &plan, SystemTime::now())
+        .swap(&next, &plan, Compat::None, SystemTime::now())
         .expect("fits");
     assert!(
         parked.try_recv().is_err(),
@@ -387,7 +391,7 @@ fn promise_8_mtime_moves_forward_when_the_clock_does_not() {
         let plan = plan(&fixture.volume.shown(), &next);
         fixture
             .volume
-            .swap(&next, &plan, SystemTime::UNIX_EPOCH)
+            .swap(&next, &plan, Compat::None, SystemTime::UNIX_EPOCH)
             .expect("fits");
         fixture.volume.finish(next, &plan, &[]);
         assert!(mtime(&fixture) > last);

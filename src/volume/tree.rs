@@ -56,6 +56,8 @@ impl Children {
 pub(super) enum Content {
     Dir(Children),
     File(Bytes),
+    /// `..data`, which leads to the current version's folder.
+    Dotdata,
 }
 
 /// One inode.
@@ -81,6 +83,7 @@ impl Node {
         match self.content {
             Content::Dir(_) => FileType::Dir,
             Content::File(_) => FileType::File,
+            Content::Dotdata => FileType::Symlink,
         }
     }
 }
@@ -166,14 +169,14 @@ impl Tree {
     pub(super) fn children(&self, ino: u64) -> Result<&Children, Denied> {
         match &self.get(ino)?.content {
             Content::Dir(children) => Ok(children),
-            Content::File(_) => Err(Denied::NotDir),
+            Content::File(_) | Content::Dotdata => Err(Denied::NotDir),
         }
     }
 
     fn children_mut(&mut self, ino: u64) -> Result<&mut Children, Denied> {
         match &mut self.get_mut(ino)?.content {
             Content::Dir(children) => Ok(children),
-            Content::File(_) => Err(Denied::NotDir),
+            Content::File(_) | Content::Dotdata => Err(Denied::NotDir),
         }
     }
 
@@ -183,28 +186,35 @@ impl Tree {
 
     /// The number behind a path of the volume that is shown now.
     pub(super) fn resolve(&self, path: &RelPath) -> Result<u64, Denied> {
-        path.as_str()
-            .split('/')
-            .try_fold(self.files, |folder, name| self.child(folder, name))
+        self.resolve_below(self.files, path)
     }
 
-    /// Puts a name into a folder: a staged one, or one of the first snapshot. The path is where the
-    /// name will be in the volume, which is what its number is made of.
+    /// The number behind a path below a folder.
+    pub(super) fn resolve_below(&self, folder: u64, path: &RelPath) -> Result<u64, Denied> {
+        path.as_str()
+            .split('/')
+            .try_fold(folder, |folder, name| self.child(folder, name))
+    }
+
+    /// Puts a name into a folder: a staged one, one of the first snapshot, one of a view. A path's
+    /// identity is where the name will be in the volume, wherever it is staged.
     pub(super) fn insert(
         &mut self,
         parent: u64,
         name: &str,
-        path: RelPath,
+        identity: Identity,
         new: NewNode,
     ) -> Result<u64, Denied> {
-        let kind = match new.content {
-            Content::Dir(_) => FileType::Dir,
-            Content::File(_) => FileType::File,
-        };
         if self.children(parent)?.get(name).is_some() {
             return Err(Denied::Exists);
         }
-        let identity = Identity::Path(kind, path);
+        let ino = self.insert_unnamed(parent, identity, new);
+        self.children_mut(parent)?.insert(name, ino);
+        Ok(ino)
+    }
+
+    /// Makes an inode that no listing shows.
+    pub(super) fn insert_unnamed(&mut self, parent: u64, identity: Identity, new: NewNode) -> u64 {
         let ino = self.free_number(&identity);
         let lookups = self.nodes.get(&ino).map_or(0, |node| node.lookups);
         self.nodes.insert(
@@ -220,8 +230,20 @@ impl Tree {
                 lookups,
             },
         );
-        self.children_mut(parent)?.insert(name, ino);
-        Ok(ino)
+        ino
+    }
+
+    /// The inode with this identity, where it exists.
+    pub(super) fn find(&self, identity: &Identity) -> Option<u64> {
+        let ino = self.free_number(identity);
+        self.nodes.contains_key(&ino).then_some(ino)
+    }
+
+    /// Takes inodes out of the table, whoever knows them: they are stale from then on.
+    pub(super) fn drop_all(&mut self, inodes: impl IntoIterator<Item = u64>) {
+        for ino in inodes {
+            self.nodes.remove(&ino);
+        }
     }
 
     /// Moves a name, as RENAME does. Never over another.
@@ -253,7 +275,7 @@ impl Tree {
         let ino = self.child(parent, name)?;
         match (&self.get(ino)?.content, kind) {
             (Content::Dir(_), FileType::File) => return Err(Denied::IsDir),
-            (Content::File(_), FileType::Dir) => return Err(Denied::NotDir),
+            (Content::File(_) | Content::Dotdata, FileType::Dir) => return Err(Denied::NotDir),
             (Content::Dir(children), FileType::Dir) if !children.is_empty() => {
                 return Err(Denied::NotEmpty);
             }
@@ -261,11 +283,7 @@ impl Tree {
         }
         self.children_mut(parent)?.remove(name);
         self.changed(parent, now);
-        let node = self.get_mut(ino)?;
-        node.linked = false;
-        if node.lookups == 0 {
-            self.nodes.remove(&ino);
-        }
+        self.unname(ino);
         Ok(())
     }
 
@@ -284,6 +302,11 @@ impl Tree {
         if let Ok(children) = self.children_mut(parent) {
             children.remove(name);
         }
+        self.unname(ino);
+    }
+
+    /// Notes that no name leads to an inode any more.
+    pub(super) fn unname(&mut self, ino: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.linked = false;
             if node.lookups == 0 {
@@ -292,7 +315,8 @@ impl Tree {
         }
     }
 
-    fn changed(&mut self, folder: u64, now: SystemTime) {
+    /// Notes that a folder's names changed.
+    pub(super) fn changed(&mut self, folder: u64, now: SystemTime) {
         if let Some(node) = self.nodes.get_mut(&folder) {
             node.mtime = node.mtime.max(now);
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livemount::observe::Facts;
-use livemount::publish::{Published, Publisher, Settings};
+use livemount::publish::{Compat, Published, Publisher, Settings};
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::path::RelPath;
 use livemount_engine::render::render;
@@ -48,6 +48,7 @@ enum Ask {
         name: String,
         target: PathBuf,
         drain_ms: u64,
+        dotdata: bool,
         fs_group: Option<u32>,
         tree: Tree,
     },
@@ -135,6 +136,7 @@ impl Served {
             name: name.into(),
             target: target.into(),
             drain_ms,
+            dotdata: settings.compat == Compat::Dotdata,
             fs_group,
             tree: tree.clone(),
         })
@@ -263,12 +265,14 @@ fn answer(
             name,
             target,
             drain_ms,
+            dotdata,
             fs_group,
             tree,
         } => {
             let first = snapshot(&tree, fs_group, None)?;
             let settings = Settings {
                 drain: Duration::from_millis(drain_ms),
+                compat: if dotdata { Compat::Dotdata } else { Compat::None },
             };
             let began = monotonic();
             let published = publisher.publish(&name, &target, Arc::clone(&first), settings)?;

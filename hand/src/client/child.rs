@@ -57,3 +57,12 @@ pub(super) fn reap(mut child: Child, socket: Arc<OwnedFd>) {
     drop(socket);
     let _status = child.wait();
 }
+
+/// Ends a hand that does not answer, without waiting for it. Killed, none of its threads comes back
+/// from the kernel to do anything more, so its successor is alone.
+pub(super) fn give_up(mut child: Child) {
+    let _gone = child.kill();
+    let reaper = std::thread::Builder::new().name("hand-reaper".into());
+    // Without the thread it stays a zombie until this process ends.
+    let _thread = reaper.spawn(move || child.wait());
+}

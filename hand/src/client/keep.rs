@@ -82,8 +82,16 @@ struct Volume {
 }
 
 impl Kept {
-    /// Notes what an answer changed, and takes the descriptors that stay here out of `beside`.
-    pub(super) fn note(&mut self, effect: Effect, answer: &Answer, beside: &mut Vec<OwnedFd>) {
+    /// Notes what an answer changed, and takes the descriptors that stay here out of `beside`. What
+    /// they replace is given back, to be dropped where no lock is held: it may be the last of a
+    /// superblock.
+    pub(super) fn note(
+        &mut self,
+        effect: Effect,
+        answer: &Answer,
+        beside: &mut Vec<OwnedFd>,
+    ) -> Option<Arc<OwnedFd>> {
+        let mut replaced = None;
         match (effect, answer) {
             (Effect::Prepared { volume, target }, Answer::Prepared(prepared)) => {
                 let volume = self.0.entry(volume).or_default();
@@ -92,14 +100,15 @@ impl Kept {
                 volume.bound &= !prepared.replaced;
             }
             (Effect::Mounted { volume }, Answer::Mounted) if beside.len() == 2 => {
-                self.0.entry(volume).or_default().mount = beside.pop().map(Arc::new);
+                let volume = self.0.entry(volume).or_default();
+                replaced = std::mem::replace(&mut volume.mount, beside.pop().map(Arc::new));
             }
             (Effect::Bound { volume, target }, Answer::Bound) => {
                 let volume = self.0.entry(volume).or_default();
                 volume.target = Some(target);
                 volume.bound = true;
                 if let Some(mount) = beside.pop() {
-                    volume.mount = Some(Arc::new(mount));
+                    replaced = volume.mount.replace(Arc::new(mount));
                 }
             }
             (
@@ -110,9 +119,11 @@ impl Kept {
                 },
                 Answer::Ran(results),
             ) => {
-                if let (Some(volume), Some((index, result))) =
-                    (self.0.get_mut(&volume), (first..).zip(results).last())
+                if let (Some(volume), [before @ .., result]) =
+                    (self.0.get_mut(&volume), &results[..])
                 {
+                    let before = u32::try_from(before.len()).unwrap_or(u32::MAX);
+                    let index = first.saturating_add(before);
                     volume.last = Some(Last {
                         commit,
                         index,
@@ -125,9 +136,12 @@ impl Kept {
                     volume.bound = false;
                 }
             }
-            (Effect::Forgotten { volume }, Answer::Done) => drop(self.0.remove(&volume)),
+            (Effect::Forgotten { volume }, Answer::Done) => {
+                replaced = self.0.remove(&volume).and_then(|volume| volume.mount);
+            }
             _ => {}
         }
+        replaced
     }
 
     /// Gives up a mount's descriptor; the caller drops it where no lock is held.

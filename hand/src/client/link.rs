@@ -12,11 +12,12 @@ use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
-use super::child::{reap, spawn, tell};
+use super::child::{give_up, reap, spawn, tell};
 use super::keep::{Effect, Kept};
 use super::parts::left;
 use super::{ClientOptions, HandStatus};
 use crate::HandError;
+use crate::error::During;
 use crate::process::BEATS;
 use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
 use crate::socket::{Received, buffer, readable, receive, send, send_now};
@@ -55,6 +56,16 @@ enum Link {
     Closing,
     /// Ended for good.
     Closed,
+}
+
+/// How a hand ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its socket did; `mute` where it never answered.
+    Died { mute: bool },
+    /// It has not answered for a heartbeat. One that was killed while a thread of it waits in the
+    /// kernel is in this state: its socket ends only when that thread is freed.
+    Silent,
 }
 
 struct Pending {
@@ -104,7 +115,8 @@ impl Shared {
         .and_then(|bytes| match send(&*socket, &bytes, &[], deadline) {
             Ok(()) => Ok(()),
             Err(Errno::TIMEDOUT) => Err(HandError::Stuck),
-            Err(_) => Err(HandError::Died),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(HandError::Died),
+            Err(errno) => Err(errno).during("send to the hand"),
         });
         if let Err(error) = sent {
             let mut state = self.state.lock();
@@ -193,20 +205,28 @@ impl Shared {
     fn attend(&self, mut child: Child, mut socket: Arc<OwnedFd>) {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let worked = self.read(&socket);
-            self.fell();
-            drop(socket);
-            let status = child.wait();
-            // One that was killed has not taken the volumes away: another does, also at the end.
-            if status.as_ref().is_ok_and(ExitStatus::success) && self.ended() {
-                return;
-            }
-            pause = if worked {
-                SHORTEST_PAUSE
+            let end = self.read(&socket);
+            if end == End::Silent {
+                // Before it can see the end of its socket, and take away what its successor keeps.
+                give_up(child);
+                self.fell();
+                drop(socket);
+                tracing::warn!("the hand was silent and is killed; starting another");
             } else {
-                (pause * 2).min(LONGEST_PAUSE)
+                self.fell();
+                drop(socket);
+                let status = child.wait();
+                // One that was killed has not taken the volumes away: another does, also at the
+                // end.
+                if status.as_ref().is_ok_and(ExitStatus::success) && self.ended() {
+                    return;
+                }
+                tracing::warn!(?status, "the hand died; starting another");
+            }
+            pause = match end {
+                End::Died { mute: true } => (pause * 2).min(LONGEST_PAUSE),
+                _ => SHORTEST_PAUSE,
             };
-            tracing::warn!(?status, "the hand died; starting another");
             match self.again(&mut pause) {
                 Some((next, link)) => (child, socket) = (next, link),
                 None => return,
@@ -214,15 +234,19 @@ impl Shared {
         }
     }
 
-    /// Answers go to their callers, until the hand's end. Pings go out meanwhile. False where it
-    /// never answered.
-    fn read(&self, socket: &Arc<OwnedFd>) -> bool {
-        let mut worked = false;
+    /// Answers go to their callers, until the hand's end. Pings go out meanwhile.
+    fn read(&self, socket: &Arc<OwnedFd>) -> End {
+        let mut mute = true;
+        let mut unanswered = 0;
         let beat = self.options.heartbeat / BEATS;
         let mut buffer = buffer();
         let mut ping = Instant::now();
         loop {
             if Instant::now() >= ping {
+                if unanswered > BEATS {
+                    return End::Silent;
+                }
+                unanswered += 1;
                 // Where there is no room, the hand has other messages of ours to see us by.
                 if let Ok(bytes) = encode(&Request {
                     seq: 0,
@@ -236,17 +260,17 @@ impl Shared {
             match readable(&**socket, left(ping)) {
                 Ok(false) => continue,
                 Ok(true) => {}
-                Err(_) => return worked,
+                Err(_) => return End::Died { mute },
             }
             match receive(&**socket, &mut buffer) {
                 Ok(Received::Message(length, beside)) => {
-                    worked = true;
+                    (mute, unanswered) = (false, 0);
                     self.deliver(&buffer[..length], beside);
                 }
                 Ok(Received::Cut) => {
                     tracing::warn!("an answer of the hand was cut off: out of descriptors?");
                 }
-                Ok(Received::End) | Err(_) => return worked,
+                Ok(Received::End) | Err(_) => return End::Died { mute },
             }
         }
     }
@@ -263,10 +287,11 @@ impl Shared {
             return;
         };
         let answered = outcome.map(|answer| {
-            state.kept.note(effect, &answer, &mut beside);
+            let replaced = state.kept.note(effect, &answer, &mut beside);
+            drop(state);
+            drop(replaced);
             (answer, beside)
         });
-        drop(state);
         let _gave_up = to.send(answered);
     }
 

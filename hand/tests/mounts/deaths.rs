@@ -8,7 +8,8 @@ use rustix::process::Signal;
 
 use crate::cases::publish_again;
 use crate::scene::{
-    CALM, SOON, Scene, assert_clean, daemon, hand_of, is_gone, mounts, ring, send, start, until,
+    CALM, SOON, Scene, assert_clean, daemon, hand_of, is_gone, mounts, publish, ring, send, start,
+    until,
 };
 use crate::server::WRITE;
 
@@ -18,6 +19,7 @@ pub const ALL: &[(&str, fn())] = &[
         "a_hand_killed_in_an_operation",
         a_hand_killed_in_an_operation,
     ),
+    ("a_silent_hand_is_replaced", a_silent_hand_is_replaced),
     (
         "closed_while_there_is_no_hand",
         closed_while_there_is_no_hand,
@@ -119,6 +121,41 @@ fn a_hand_killed_in_an_operation() {
         Ok(vec![OpResult::Done])
     );
     scene.end();
+}
+
+fn a_silent_hand_is_replaced() {
+    let root = tempfile::tempdir().expect("a directory");
+    let hand = start(root.path(), Duration::from_millis(400), &[]);
+    let _seen = publish(&hand, 1, &root.path().join("1"));
+    let stuck = publish(&hand, 2, &root.path().join("2"));
+
+    send(hand_of(std::process::id()).expect("a hand"), Signal::STOP);
+    assert_eq!(
+        hand.run(1, 1, 0, &[ring("a")], SOON).map_err(|end| end.why),
+        Err(HandError::Died)
+    );
+    assert_eq!(
+        hand.run(1, 1, 0, &[ring("a")], SOON),
+        Ok(vec![OpResult::Done])
+    );
+
+    // Killed with a thread in the kernel, it stays, and so does its socket.
+    stuck.lock().hold = Some(WRITE);
+    assert!(
+        hand.run(2, 1, 0, &[ring("a")], Duration::from_millis(50))
+            .is_err()
+    );
+    send(hand_of(std::process::id()).expect("a hand"), Signal::KILL);
+    assert_eq!(
+        hand.refresh(1, &["a"], SOON),
+        Ok(vec![None]),
+        "another volume hardly notices"
+    );
+    assert_eq!(hand.status().restarts, 2);
+    assert_eq!(mounts(root.path()).len(), 2);
+    stuck.lock().release();
+    hand.close(SOON).expect("ends");
+    assert_clean(root.path());
 }
 
 fn closed_while_there_is_no_hand() {

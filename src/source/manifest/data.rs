@@ -18,8 +18,8 @@ use super::parse::MAX_FILE_BYTES;
 use super::scalar::{self, What};
 use super::tree::{Entry, Mapping, Value};
 
-/// Go's `StdEncoding`, which does not mind bits left over at the end. That it skips line ends is done
-/// by hand.
+/// Go's `StdEncoding`, which does not mind bits left over at the end. That it skips line ends is
+/// done by hand.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),

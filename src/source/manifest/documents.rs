@@ -1,7 +1,7 @@
 //! A text's documents as trees, built from the scanner's events.
 //!
-//! Built here and not by serde, because serde does not tell `"8080"` from `8080` as kubectl does, nor on
-//! which line a key stands. Depth and number of values are bounded while the tree grows.
+//! Built here and not by serde, because serde does not tell `"8080"` from `8080` as kubectl does,
+//! nor on which line a key stands. Depth and number of values are bounded while the tree grows.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -94,10 +94,13 @@ impl<'a> Documents<'a> {
     fn starts_over(&mut self, error: &ScanError) -> bool {
         let rest = error.marker().byte_offset().map(|at| self.offset + at);
         let rest = rest.filter(|at| {
-            let (before, after) = self.text.split_at(*at);
             *error.kind() == ErrorKind::ExpectedDocumentStart
-                && before.trim_end().ends_with('}')
-                && after.starts_with('{')
+                && self
+                    .text
+                    .split_at_checked(*at)
+                    .is_some_and(|(before, after)| {
+                        before.trim_end().ends_with('}') && after.starts_with('{')
+                    })
         });
         let Some(rest) = rest else { return false };
         self.line += error.marker().line() - 1;
@@ -243,7 +246,8 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
     Parser::new_from_str_with_options(text, options)
 }
 
-/// What an explicit tag makes of a scalar. Tags of an application leave it a string, as goyaml does.
+/// What an explicit tag makes of a scalar. Tags of an application leave it a string, as goyaml
+/// does.
 fn tagged(tag: &Tag) -> What {
     match tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() {
         Some("null") => What::Null,

@@ -2,8 +2,8 @@
 //!
 //! No value and no line of the file is ever quoted, for it may be a Secret's. A key is named where
 //! the API would accept it, or where it belongs to a `ConfigMap`: a Secret's illegal key is most
-//! likely a value that slipped out of its place, and the line says enough. What can be wrong with the
-//! contents is listed in `fault`.
+//! likely a value that slipped out of its place, and the line says enough. What can be wrong with
+//! the contents is listed in `fault`.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! Everything that can be wrong with a manifest's contents, in the words that its writer reads.
 //!
-//! Sentences alone: where the fault lies is in [`Flaw`](super::Flaw), and no variant holds text of the
-//! file.
+//! Sentences alone: where the fault lies is in [`Flaw`](super::Flaw), and no variant holds text of
+//! the file.
 
 use livemount_engine::object::{KeyError, Kind, MAX_OBJECT_BYTES};
 use thiserror::Error;
@@ -68,7 +68,7 @@ pub enum Fault {
         found: What,
     },
     /// A field that the kind does not have.
-    #[error("this field is unknown; a {0} has apiVersion, kind, metadata, {fields}", fields = fields(*.0))]
+    #[error("this field is unknown; a {} has apiVersion, kind, metadata, {}", .0, fields(*.0))]
     UnknownField(Kind),
     /// A list of manifests inside a list of manifests.
     #[error("a List inside a List")]
@@ -94,7 +94,7 @@ pub enum Fault {
         found: What,
     },
     /// A value that should be base64 and is not.
-    #[error("the value is not base64{}", if *.0 == Kind::Secret { "; plain text goes under stringData" } else { "" })]
+    #[error("the value is not base64{}", alternative(*.0))]
     Base64(Kind),
     /// The values are larger than the API accepts.
     #[error("its values hold more than {MAX_OBJECT_BYTES} bytes")]
@@ -114,5 +114,12 @@ fn advice(found: What) -> &'static str {
         What::Sequence | What::Mapping => "write it as a block (key: |)",
         What::Binary => "take the tag away",
         What::Boolean | What::Number | What::Text => "quote it",
+    }
+}
+
+fn alternative(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ConfigMap => "",
+        Kind::Secret => "; plain text goes under stringData",
     }
 }

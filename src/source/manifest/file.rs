@@ -1,9 +1,10 @@
 //! One manifest file, read each time that somebody has finished writing it.
 //!
-//! Read when a writer has closed it or a rename put it there, never on a mere MODIFY, and never while
-//! somebody has it open for writing: half a YAML file can parse. The watches are set before the first
-//! look, so no change falls in between. Readings go out in the order of reading; while the receiver is
-//! busy, events gather and become one reading, and the last state of the file always arrives.
+//! Read when a writer has closed it or a rename put it there, never on a mere MODIFY, and never
+//! while somebody has it open for writing: half a YAML file can parse. The watches are set before
+//! the first look, so no change falls in between. Readings go out in the order of reading; while
+//! the receiver is busy, events gather and become one reading, and the last state of the file
+//! always arrives.
 //!
 //! Decides neither what an object is worth nor what stays served: a broken or missing file is told,
 //! and the receiver keeps what it has. Folders and filesystems without inotify are for others, who
@@ -23,8 +24,8 @@ use super::settle::{self, Whole};
 use super::trail::Heard;
 use super::watch::Watch;
 
-/// How long a file may be away, empty or in the making before that is told: many programs save a file
-/// by removing or emptying it first.
+/// How long a file may be away, empty or in the making before that is told: many programs save a
+/// file by removing or emptying it first.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What the file says now.
@@ -73,8 +74,8 @@ impl ManifestFile {
         }
     }
 
-    /// Tells each version of the file, the present one first, until the receiver goes. Bytes that were
-    /// told are not told again. Runs on a tokio runtime with I/O and time.
+    /// Tells each version of the file, the present one first, until the receiver goes. Bytes that
+    /// were told are not told again. Runs on a tokio runtime with I/O and time.
     pub async fn watch(self, readings: mpsc::Sender<Reading>) -> Result<(), SourceError> {
         let file = self.path.clone();
         let unwatched = |source| SourceError::Watch {

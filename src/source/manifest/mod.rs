@@ -1,8 +1,9 @@
 //! Manifests: `ConfigMap` and `Secret` objects written in a YAML or JSON file.
 //!
-//! Two halves that meet in [`ManifestFile`] alone. Pure: `scalar`, `tree`, `documents`, `fields`, `data`
-//! and `parse` make objects or one error of bytes. Not pure: `trail`, `settle` and `watch` say when to
-//! read, and know nothing of YAML. A folder of manifests is the same parts with more than one file.
+//! Two halves that meet in [`ManifestFile`] alone. Pure: `scalar`, `tree`, `documents`, `fields`,
+//! `data` and `parse` make objects or one error of bytes. Not pure: `trail`, `settle` and `watch`
+//! say when to read, and know nothing of YAML. A folder of manifests is the same parts with more
+//! than one file.
 
 mod data;
 mod documents;

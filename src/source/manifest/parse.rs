@@ -1,9 +1,9 @@
 //! A manifest's bytes to objects, all of them or one error.
 //!
-//! Refuses what kubectl and the API would refuse, so that a file which is served here can be applied
-//! there. Pure and synchronous; every bound on time and memory that a hostile file could want to
-//! pass is kept here or in `tree`. Other kinds are passed over and looked at no further than their
-//! `kind`. Knows no volume and does not compare versions.
+//! Refuses what kubectl and the API would refuse, so that a file which is served here can be
+//! applied there. Pure and synchronous; every bound on time and memory that a hostile file could
+//! want to pass is kept here or in `tree`. Other kinds are passed over and looked at no further
+//! than their `kind`. Knows no volume and does not compare versions.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,8 +19,8 @@ use super::name;
 use super::scalar::What;
 use super::tree::{Mapping, Node, Value};
 
-/// The largest file that is read: five objects of the largest request that the API takes (3 MiB), and
-/// small enough to be held in memory twice.
+/// The largest file that is read: five objects of the largest request that the API takes (3 MiB),
+/// and small enough to be held in memory twice.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
 
 /// Reads every `v1` `ConfigMap` and Secret of a manifest in YAML or JSON, in the file's order. The
@@ -83,8 +83,8 @@ impl Manifest<'_> {
                 let mapping = as_mapping(&item.value, item)?;
                 let (version, kind) = type_of(mapping, item.line, items)?;
                 if version == "v1" && kind.ends_with("List") {
-                    // kubectl would open it. Nobody writes one, and without it no list of aliases to
-                    // lists can multiply.
+                    // kubectl would open it. Nobody writes one, and without it no list of aliases
+                    // to lists can multiply.
                     return Err(Flaw::at(item.line, Fault::ListInList));
                 }
                 self.object(mapping, item.line, version, kind)

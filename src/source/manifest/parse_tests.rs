@@ -1,5 +1,5 @@
-//! Manifests in, objects or one error out: tables of what is taken and of what is refused with which
-//! words.
+//! Manifests in, objects or one error out: tables of what is taken and of what is refused with
+//! which words.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,6 +85,13 @@ fn json_and_lists_are_read() {
     ] {
         assert_eq!(read(&text).expect(&text).len(), 2, "{text}");
     }
+    // Lines are counted through all of them.
+    let third = two.replace("ppa", "App");
+    let error = refusal(format!("{one}\n\n{two}{third}"));
+    assert!(
+        error.starts_with("app.yaml:11: metadata.name is not a legal name"),
+        "{error}"
+    );
     for empty in [
         "",
         "\n",
@@ -232,168 +239,192 @@ fn anchors_aliases_and_merges() {
     }
 }
 
+/// Each text is refused with these words after the file's name.
+fn refused<const N: usize>(table: [(String, &str); N]) {
+    for (text, words) in table {
+        assert_eq!(refusal(&text), format!("app.yaml:{words}"), "{text:.300}");
+    }
+}
+
 #[test]
-fn refusals_say_where_and_why() {
-    let long = "k".repeat(254);
-    let big = "x".repeat((1 << 20) + 1);
-    for (text, error) in [
+fn what_is_no_manifest_is_refused() {
+    let list = "apiVersion: v1\nkind: List\nitems:";
+    refused([
         (
-            "foo".to_owned(),
-            ":1: not a manifest: it is a string where a mapping with apiVersion and kind should be",
+            "foo".into(),
+            "1: not a manifest: it is a string where a mapping with apiVersion and kind should be",
         ),
         (
-            "- a\n".into(),
-            ":1: not a manifest: it is a list where a mapping with apiVersion and kind should be",
+            "---\n- a\n".into(),
+            "2: not a manifest: it is a list where a mapping with apiVersion and kind should be",
         ),
-        ("a: b\n".into(), ":1: not a manifest: it has no apiVersion"),
+        ("a: b\n".into(), "1: not a manifest: it has no apiVersion"),
         (
             "apiVersion: v1\n".into(),
-            ":1: not a manifest: it has no kind",
+            "1: not a manifest: it has no kind",
         ),
         (
             "apiVersion: 1\nkind: x\n".into(),
-            ":1: apiVersion must be a string, not a number",
+            "1: apiVersion must be a string, not a number",
         ),
         (
-            "apiVersion: v1\nkind: Secret\n".into(),
-            ":1: a Secret without metadata.name",
+            format!("{list} {{}}\n"),
+            "3: items must be a list, not a mapping",
         ),
         (
-            map("").replace("app", "''"),
-            ":1: a ConfigMap without metadata.name",
-        ),
-        (
-            map("").replace("app", "7"),
-            ":4: metadata.name must be a string, not a number",
-        ),
-        (
-            map("").replace("app", "App"),
-            ":4: metadata.name is not a legal name: it takes a-z, 0-9, '-' and '.', and each part begins and ends with a letter or digit",
-        ),
-        (
-            map("  namespace: a.b\n"),
-            ":5: metadata.namespace is not a legal name: it takes a-z, 0-9 and '-', and begins and ends with a letter or digit",
-        ),
-        (
-            map("  resourceVersion: 5\n"),
-            ":5: ConfigMap default/app: metadata.resourceVersion must be a string, not a number",
-        ),
-        (
-            map("data: x\n"),
-            ":5: ConfigMap default/app: data must be a mapping, not a string",
-        ),
-        (
-            map("data: [a]\n"),
-            ":5: ConfigMap default/app: data must be a mapping, not a list",
-        ),
-        (
-            map("dta: {}\n"),
-            ":5: ConfigMap default/app: this field is unknown; a ConfigMap has apiVersion, kind, metadata, data, binaryData and immutable",
-        ),
-        (
-            map("stringData: {}\n"),
-            ":5: ConfigMap default/app: this field is unknown; a ConfigMap has apiVersion, kind, metadata, data, binaryData and immutable",
-        ),
-        (
-            map("immutable: 'true'\n"),
-            ":5: ConfigMap default/app: immutable must be a boolean, not a string",
-        ),
-        (
-            map("data: {}\ndata: {}\n"),
-            ":6: ConfigMap default/app: told twice, first on line 5",
-        ),
-        (
-            map("data:\n  k: a\n  l: b\n  'k': c\n"),
-            ":8: ConfigMap default/app: key \"k\": told twice, first on line 6",
-        ),
-        (
-            map("data: {k: a}\nbinaryData:\n  k: YQ==\n"),
-            ":7: ConfigMap default/app: key \"k\": told in data and in binaryData, first on line 5",
-        ),
-        (
-            map("data:\n  a/b: c\n"),
-            ":6: ConfigMap default/app: key \"a/b\": a key consists of letters, digits, '-', '_' and '.' alone",
-        ),
-        (
-            secret("data:\n  a/b: c\n"),
-            ":6: Secret default/app: a key consists of letters, digits, '-', '_' and '.' alone",
-        ),
-        (
-            map("data:\n  ..a: c\n"),
-            ":6: ConfigMap default/app: key \"..a\": a key must not be '.' and must not start with '..'",
-        ),
-        (
-            secret(&format!("data:\n  {long}: c\n")),
-            ":6: Secret default/app: a key has at most 253 characters",
-        ),
-        (
-            secret("data:\n  k: a b\n"),
-            ":6: Secret default/app: key \"k\": the value is not base64; plain text goes under stringData",
-        ),
-        (
-            map("binaryData:\n  k: YQ=\n"),
-            ":6: ConfigMap default/app: key \"k\": the value is not base64",
-        ),
-        (
-            map(&format!("data:\n  k: {big}\n")),
-            ":1: ConfigMap default/app: its values hold more than 1048576 bytes",
+            format!("{list}\n- {{apiVersion: v1, kind: List}}\n"),
+            "4: a List inside a List",
         ),
         (
             format!("{}---\n{}", map(""), map("")),
-            ":6: ConfigMap default/app: told twice, first on line 1",
+            "6: ConfigMap default/app: told twice, first on line 1",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_fields_are_refused() {
+    refused([
+        (
+            "apiVersion: v1\nkind: Secret\n".into(),
+            "1: a Secret without metadata.name",
         ),
         (
-            "apiVersion: v1\nkind: List\nitems: {}\n".into(),
-            ":3: items must be a list, not a mapping",
+            map("").replace("app", "''"),
+            "1: a ConfigMap without metadata.name",
         ),
         (
-            "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: List}\n".into(),
-            ":4: a List inside a List",
+            map("").replace("app", "7"),
+            "4: metadata.name must be a string, not a number",
         ),
         (
-            map("data:\n  k: {{ .Values.x }}\n"),
-            ":6: a mapping as a key; if this is a template, render it first",
+            map("").replace("app", "App"),
+            "4: metadata.name is not a legal name: it takes a-z, 0-9, '-' and '.', and each part \
+             begins and ends with a letter or digit",
         ),
         (
-            map("data:\n  k: a: b\n"),
-            ":6: not YAML: a colon where none may stand; quote a value that holds one",
+            map("  namespace: a.b\n"),
+            "5: metadata.namespace is not a legal name: it takes a-z, 0-9 and '-', and begins and \
+             ends with a letter or digit",
         ),
         (
-            map("data:\n  k: @a\n"),
-            ":6: not YAML: a value starts with a character that is reserved; quote it",
+            map("  resourceVersion: 5\n"),
+            "5: ConfigMap default/app: metadata.resourceVersion must be a string, not a number",
         ),
         (
-            map("data:\n  k: 'a\n"),
-            ":6: not YAML: a quote is opened and not closed",
+            map("dta: {}\n"),
+            "5: ConfigMap default/app: this field is unknown; a ConfigMap has apiVersion, kind, \
+             metadata, data, binaryData and immutable",
         ),
         (
-            map("data:\n  k: |\n    a\n   b\n"),
-            ":8: not YAML: the indentation does not fit what stands above",
+            secret("binaryData: {}\n"),
+            "5: Secret default/app: this field is unknown; a Secret has apiVersion, kind, \
+             metadata, data, stringData, type and immutable",
         ),
         (
-            map("data:\n  k: |\n    a\n  b\n"),
-            ":8: not YAML: a colon is missing after a key",
+            map("immutable: 'true'\n"),
+            "5: ConfigMap default/app: immutable must be a boolean, not a string",
         ),
         (
-            map("data:\n  k: a\n l: b\n"),
-            ":7: not YAML: the indentation does not fit what stands above",
-        ),
-        (map("data: {k: a\n"), ":5: not YAML: brackets do not match"),
-        (
-            map("data: {k: \"\\q\"}\n"),
-            ":5: not YAML: an unknown escape after a backslash in double quotes",
+            map("data: x\n"),
+            "5: ConfigMap default/app: data must be a mapping, not a string",
         ),
         (
-            map("data: {k: a\u{1}}\n"),
-            ":5: not YAML: a control character; put binary values under binaryData as base64",
+            map("data: {}\ndata: {}\n"),
+            "6: ConfigMap default/app: told twice, first on line 5",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_data_is_refused() {
+    let long = "k".repeat(254);
+    let big = "x".repeat((1 << 20) + 1);
+    refused([
+        (
+            map("data:\n  k: a\n  l: b\n  'k': c\n"),
+            "8: ConfigMap default/app: key \"k\": told twice, first on line 6",
         ),
         (
-            "{\"apiVersion\": v, kind: x}\ny\n".into(),
-            ":2: not YAML: something follows the end of a document; separate with ---",
+            map("data: {k: a}\nbinaryData:\n  k: YQ==\n"),
+            "7: ConfigMap default/app: key \"k\": told in data and in binaryData, first on line 5",
         ),
-    ] {
-        assert_eq!(refusal(&text), format!("app.yaml{error}"), "{text:.300}");
-    }
+        (
+            map("data:\n  a/b: c\n"),
+            "6: ConfigMap default/app: key \"a/b\": a key consists of letters, digits, '-', '_' and \
+             '.' alone",
+        ),
+        (
+            secret("data:\n  a/b: c\n"),
+            "6: Secret default/app: a key consists of letters, digits, '-', '_' and '.' alone",
+        ),
+        (
+            map("data:\n  ..a: c\n"),
+            "6: ConfigMap default/app: key \"..a\": a key must not be '.' and must not start with \
+             '..'",
+        ),
+        (
+            secret(&format!("data:\n  {long}: c\n")),
+            "6: Secret default/app: a key has at most 253 characters",
+        ),
+        (
+            secret("data:\n  k: a b\n"),
+            "6: Secret default/app: key \"k\": the value is not base64; plain text goes under \
+             stringData",
+        ),
+        (
+            map("binaryData:\n  k: YQ=\n"),
+            "6: ConfigMap default/app: key \"k\": the value is not base64",
+        ),
+        (
+            map(&format!("data:\n  k: {big}\n")),
+            "1: ConfigMap default/app: its values hold more than 1048576 bytes",
+        ),
+    ]);
+}
+
+#[test]
+fn broken_yaml_is_refused() {
+    refused([
+        (
+            value("{{ .Values.x }}"),
+            "6: a mapping as a key; if this is a template, render it first",
+        ),
+        (
+            value("a: b"),
+            "6: not YAML: a colon where none may stand; quote a value that holds one",
+        ),
+        (
+            value("@a"),
+            "6: not YAML: a value starts with a character that is reserved; quote it",
+        ),
+        (value("'a"), "6: not YAML: a quote is opened and not closed"),
+        (
+            value("|\n    a\n   b"),
+            "8: not YAML: the indentation does not fit what stands above",
+        ),
+        (
+            value("|\n    a\n  b"),
+            "8: not YAML: a colon is missing after a key",
+        ),
+        (
+            value("a\n l: b"),
+            "7: not YAML: the indentation does not fit what stands above",
+        ),
+        (map("data: {k: a\n"), "5: not YAML: brackets do not match"),
+        (
+            value("\"\\q\""),
+            "6: not YAML: an unknown escape after a backslash in double quotes",
+        ),
+        (
+            value("a\u{1}"),
+            "6: not YAML: a control character; put binary values under binaryData as base64",
+        ),
+        (
+            "{apiVersion: v, kind: x}\ny\n".into(),
+            "2: not YAML: something follows the end of a document; separate with ---",
+        ),
+    ]);
     assert_eq!(
         refusal(b"a: b\nc: \xff\n"),
         "app.yaml:2: not YAML: it is not UTF-8"

@@ -2,10 +2,10 @@
 //!
 //! Half a manifest can parse, so a file that somebody has open for writing is not read, and nobody
 //! gets to open it for writing while it is read: both by a read lease (fcntl(2)), which the kernel
-//! grants only on a file that nobody writes and which makes a new writer's open wait the moment until
-//! the read is over. Where there are no leases (other users' files without `CAP_LEASE`, network
-//! filesystems) size and times before and after must agree, which sees a writer at work but not one
-//! who rests. Does not wait and does not look at the bytes.
+//! grants only on a file that nobody writes and which makes a new writer's open wait the moment
+//! until the read is over. Where there are no leases (other users' files without `CAP_LEASE`,
+//! network filesystems) size and times before and after must agree, which sees a writer at work but
+//! not one who rests. Does not wait and does not look at the bytes.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -100,9 +100,9 @@ fn keep_writers_out(file: &File) -> Writers {
     /// `fcntl.h`; the libc crate has it for some targets only.
     const F_SETSIG: libc::c_int = 10;
     let fd = file.as_raw_fd();
-    // SAFETY: the descriptor is open for as long as `file` is borrowed; both commands take an integer
-    // and touch no memory. The signal for a writer who waits is one that is ignored by default, since
-    // the one that is usual for it would end this process.
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; both commands take an
+    // integer and touch no memory. The signal for a writer who waits is one that is ignored by
+    // default, since the one that is usual for it would end this process.
     let lease = unsafe {
         libc::fcntl(fd, F_SETSIG, libc::SIGURG);
         libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK)

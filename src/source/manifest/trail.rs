@@ -1,10 +1,10 @@
 //! Where a path leads, and ears in every folder that it goes through.
 //!
 //! A manifest is replaced in many ways: a rename onto its name, a symlink that is swapped, a folder
-//! above it that is moved away and made anew. All of them happen to a name in a folder, so each folder
-//! that a step of the path is looked up in is watched before that step is taken: what changes later is
-//! heard, what changed earlier is seen. The file's inode is watched too, for writers who come by
-//! another name (hard links, a file mounted on its own).
+//! above it that is moved away and made anew. All of them happen to a name in a folder, so each
+//! folder that a step of the path is looked up in is watched before that step is taken: what
+//! changes later is heard, what changed earlier is seen. The file's inode is watched too, for
+//! writers who come by another name (hard links, a file mounted on its own).
 //!
 //! Knows names, not contents, and decides nothing: [`Heard`] says what happened to the path.
 
@@ -67,17 +67,17 @@ impl std::ops::BitOrAssign for Heard {
 
 impl Trail {
     /// Walks an absolute path and watches its steps; watches that an earlier walk set and this one
-    /// does not need are taken away.
+    /// does not need are taken away. After an error the steps before it are watched.
     pub(super) fn walk(&mut self, watches: &mut Watches, path: &Path) -> io::Result<()> {
-        let mut next = Self::default();
-        let walked = next.follow(watches, path);
-        for wd in self.steps.keys() {
-            if walked.is_ok() && !next.steps.contains_key(wd) {
+        let before = std::mem::take(self).steps;
+        let walked = self.follow(watches, path);
+        for wd in before.into_keys() {
+            if !self.steps.contains_key(&wd) {
                 // It is gone by itself where its folder is.
-                let _ = watches.remove(wd.clone());
+                let _ = watches.remove(wd);
             }
         }
-        walked.map(|()| *self = next)
+        walked
     }
 
     fn follow(&mut self, watches: &mut Watches, path: &Path) -> io::Result<()> {
@@ -97,18 +97,18 @@ impl Trail {
             }
             let heard = Self::listen(watches, &here, folder)?;
             let at = here.join(&name);
-            let found = match fs::symlink_metadata(&at) {
-                Ok(found) => Some(found),
-                Err(error) if is_absence(&error) => None,
-                Err(error) => return Err(error),
-            };
-            let link = found.as_ref().is_some_and(fs::Metadata::is_symlink);
+            let found = fs::symlink_metadata(&at);
+            let link = found.as_ref().is_ok_and(fs::Metadata::is_symlink);
             let last = !link && rest.is_empty();
             if let Some(wd) = heard {
                 let name = Some(name);
                 self.steps.entry(wd).or_default().push(Step { name, last });
             }
-            let Some(found) = found else { return Ok(()) };
+            let found = match found {
+                Ok(found) => found,
+                Err(error) if is_absence(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            };
             if link {
                 links += 1;
                 if links > MAX_LINKS {

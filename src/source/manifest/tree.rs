@@ -1,8 +1,8 @@
 //! A document as a tree of plain data.
 //!
 //! The tree borrows from the text where it can. An alias shares the node that it names and is never
-//! copied out, so a bomb made of aliases stays as small as it is written; whoever walks a tree bounds
-//! his own steps. What the values mean for an object is not known here.
+//! copied out, so a bomb made of aliases stays as small as it is written; whoever walks a tree
+//! bounds his own steps. What the values mean for an object is not known here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! A file under watch: events in, readings out, one step at a time.
 //!
-//! Holds what has to be known from one event to the next: the trail, the bytes that were told last, and
-//! since when there has been nothing to read. When to take which step is the loop's in `file`.
+//! Holds what has to be known from one event to the next: the trail, the bytes that were told last,
+//! and since when there has been nothing to read. When to take which step is the loop's in `file`.
 
 use std::io;
 use std::path::{PathBuf, absolute};
@@ -50,8 +50,8 @@ impl Watch {
     pub(super) fn new(file: ManifestFile) -> io::Result<Self> {
         let inotify = Inotify::init()?;
         let watches = inotify.watches();
-        // SAFETY: `Inotify` owns its descriptor, gives the same one for as long as it lives and closes
-        // it when it is dropped, which `AsyncFd` does after it has let go of it.
+        // SAFETY: `Inotify` owns its descriptor, gives the same one for as long as it lives and
+        // closes it when it is dropped, which `AsyncFd` does after it has let go of it.
         let ears = unsafe { AsyncFd::register(inotify) }?;
         let mut watch = Self {
             absolute: absolute(&file.path)?,

@@ -1,0 +1,222 @@
+//! `..data` and `..<n>`: one whole version, for programs that must read several files of the same one.
+//!
+//! `..data` is a link to `..<n>`, a folder with every name of version `n`. Both are found by LOOKUP and
+//! hidden from READDIR, and the kernel may not cache their names, so that each walk through `..data`
+//! meets the current version. The name `..<n>` goes a moment after the version is no longer current;
+//! who holds the folder then (open, working directory, watch) keeps the version, within the limit
+//! for older ones.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livemount_engine::path::RelPath;
+use livemount_engine::snapshot::Snapshot;
+
+use super::denied::Denied;
+use super::inodes::{FileType, Identity};
+use super::state::State;
+use super::swap;
+use super::tree::{Children, Content, NewNode};
+
+/// The link's name.
+pub(crate) const DOTDATA: &str = "..data";
+
+/// How long the name `..<n>` outlives its version: who has just read the link still gets there.
+const GRACE: Duration = Duration::from_secs(2);
+/// The most former versions that are kept for that.
+const RECENT: usize = 8;
+
+/// A version's folder that somebody has looked up.
+#[derive(Debug)]
+struct View {
+    inodes: Vec<u64>,
+    /// What the kernel knows of it, all inodes together.
+    lookups: u64,
+    /// Its version is an older one, and counts as open.
+    held: bool,
+}
+
+struct Former {
+    version: u32,
+    snapshot: Arc<Snapshot>,
+    retired: Instant,
+}
+
+/// The versions that can be seen as folders.
+#[derive(Default)]
+pub(super) struct Views {
+    seen: BTreeMap<u32, View>,
+    recent: VecDeque<Former>,
+    /// Which commit's rename made the present `..data`.
+    dotdata: u32,
+}
+
+/// The version that a name `..<n>` means.
+fn version_of(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("..")?;
+    let version: u32 = digits.parse().ok()?;
+    // One version, one name.
+    (version.to_string() == digits).then_some(version)
+}
+
+impl State {
+    /// What `..data` leads to.
+    pub(super) fn dotdata_target(&self) -> String {
+        format!("..{}", self.version)
+    }
+
+    /// A reserved name of the volume's root.
+    pub(super) fn reserved(&mut self, name: &str) -> Result<u64, Denied> {
+        if name == DOTDATA {
+            return Ok(self.dotdata(self.views.dotdata));
+        }
+        let version = version_of(name).ok_or(Denied::NoName)?;
+        if version == self.version {
+            return Ok(self.view(version, &Arc::clone(&self.current)));
+        }
+        let now = Instant::now();
+        let former = self.views.recent.iter().find(|former| {
+            former.version == version && now.duration_since(former.retired) < GRACE
+        });
+        let snapshot = former.map(|former| Arc::clone(&former.snapshot));
+        match snapshot {
+            Some(snapshot) => Ok(self.view(version, &snapshot)),
+            None => Err(Denied::NoName),
+        }
+    }
+
+    /// The link that the commit of a version made.
+    pub(super) fn dotdata(&mut self, version: u32) -> u64 {
+        let identity = Identity::Dotdata(version);
+        if let Some(ino) = self.tree.find(&identity) {
+            return ino;
+        }
+        let new = NewNode {
+            content: Content::Dotdata,
+            mode: 0o777,
+            gid: self.current.gid,
+            mtime: self.committed,
+        };
+        self.tree.insert_unnamed(self.tree.files, identity, new)
+    }
+
+    /// Puts the link of a version in the place of the one before.
+    pub(super) fn replace_dotdata(&mut self, version: u32) {
+        let former = self.dotdata(self.views.dotdata);
+        self.dotdata(version);
+        self.views.dotdata = version;
+        self.tree.unname(former);
+        let (files, committed) = (self.tree.files, self.committed);
+        self.tree.changed(files, committed);
+    }
+
+    /// The folder of a version.
+    fn view(&mut self, version: u32, snapshot: &Snapshot) -> u64 {
+        let identity = |kind, path: Option<&RelPath>| Identity::View(version, kind, path.cloned());
+        if let Some(root) = self.tree.find(&identity(FileType::Dir, None)) {
+            return root;
+        }
+        let mtime = self.committed;
+        let root = NewNode {
+            content: Content::Dir(Children::default()),
+            mode: (snapshot.root_mode & 0o7000) | 0o755,
+            gid: snapshot.gid,
+            mtime,
+        };
+        let files = self.tree.files;
+        let root = self.tree.insert_unnamed(files, identity(FileType::Dir, None), root);
+        let named = |path: &RelPath, kind| identity(kind, Some(path));
+        let mut inodes = swap::plant(&mut self.tree, root, snapshot, mtime, named);
+        inodes.push(root);
+        let held = version != self.version;
+        if held {
+            self.handles.hold(version, snapshot.bytes());
+        }
+        let view = View { inodes, lookups: 0, held };
+        self.views.seen.insert(version, view);
+        root
+    }
+
+    /// Notes that the kernel was told of an inode.
+    pub(super) fn looked_up(&mut self, ino: u64) {
+        self.tree.looked_up(ino);
+        if let Some(view) = self.view_of(ino) {
+            view.lookups += 1;
+        }
+    }
+
+    /// Notes that the kernel forgot an inode.
+    pub(super) fn forget(&mut self, ino: u64, count: u64) {
+        if let Some(view) = self.view_of(ino) {
+            view.lookups = view.lookups.saturating_sub(count);
+        }
+        let version = self.version_seen(ino);
+        self.tree.forget(ino, count);
+        if let Some(version) = version
+            && version != self.version
+            && self.views.seen.get(&version).is_some_and(|view| view.lookups == 0)
+        {
+            self.drop_view(version);
+        }
+    }
+
+    /// The version below whose folder an inode lies.
+    pub(super) fn version_seen(&self, ino: u64) -> Option<u32> {
+        match self.tree.get(ino).map(|node| &node.identity) {
+            Ok(Identity::View(version, ..)) => Some(*version),
+            _ => None,
+        }
+    }
+
+    fn view_of(&mut self, ino: u64) -> Option<&mut View> {
+        let version = self.version_seen(ino)?;
+        self.views.seen.get_mut(&version)
+    }
+
+    /// Takes a version's folder away; who still knows it gets ESTALE.
+    pub(super) fn drop_view(&mut self, version: u32) {
+        if let Some(view) = self.views.seen.remove(&version) {
+            self.tree.drop_all(view.inodes);
+            if view.held {
+                self.handles.unhold(version);
+            }
+        }
+    }
+
+    /// The current version becomes a former one.
+    pub(super) fn retire_view(&mut self, former: Arc<Snapshot>, now: Instant) {
+        let version = self.version;
+        match self.views.seen.get_mut(&version) {
+            Some(view) if view.lookups > 0 => {
+                view.held = true;
+                self.handles.hold(version, former.bytes());
+            }
+            _ => self.drop_view(version),
+        }
+        let recent = &mut self.views.recent;
+        recent.retain(|former| now.duration_since(former.retired) < GRACE);
+        recent.truncate(RECENT - 1);
+        recent.push_front(Former {
+            version,
+            snapshot: former,
+            retired: now,
+        });
+    }
+
+    /// The names of folders that nobody can find any more, though the kernel may still have them in
+    /// its cache: looking at one makes it forget, unless somebody holds it.
+    pub(super) fn expired(&self, now: Instant) -> Vec<String> {
+        let fresh = |version: u32| {
+            self.views.recent.iter().any(|former| {
+                former.version == version && now.duration_since(former.retired) < GRACE
+            })
+        };
+        self.views
+            .seen
+            .keys()
+            .filter(|version| **version != self.version && !fresh(**version))
+            .map(|version| format!("..{version}"))
+            .collect()
+    }
+}
