@@ -250,17 +250,27 @@ fn promise_2_added_names_come_before_changes_and_removed_ones_after() {
     );
 }
 
+/// The same content for each name.
+fn each<'a>(names: &'a [String], content: &'a str) -> Vec<(&'a str, &'a str)> {
+    names.iter().map(|name| (name.as_str(), content)).collect()
+}
+
 #[test]
 fn promise_2_every_changed_file_reads_as_new_at_the_first_event() {
-    let names = ["a", "b", "c", "d"];
-    let mut volume = Volume::of(&names.map(|name| (name, "0")));
+    // So many that the last has not been rung when the first is heard.
+    let names: Vec<String> = (0..60).map(|number| format!("file-{number:02}")).collect();
+    let mut volume = Volume::of(&each(&names, "0"));
 
-    for number in 1..=50 {
+    for number in 1..=20 {
         let content = format!("{number} ").repeat(number * 40);
+        // So that the kernel has the old sizes at hand.
+        for name in &names {
+            fs::metadata(volume.join(name)).expect("it is there");
+        }
         let mut watch = Watch::all(volume.path());
-        volume.change(&names.map(|name| (name, content.as_str())));
+        volume.change(&each(&names, &content));
         watch.next_until("something is heard", |_| true);
-        for name in names {
+        for name in names.iter().rev() {
             let size = fs::metadata(volume.join(name)).expect("it is there").len();
             assert_eq!(size, content.len() as u64, "{name} in commit {number}");
             assert!(volume.read(name) == content, "{name} in commit {number}");

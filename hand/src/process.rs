@@ -66,11 +66,14 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
     sweep::start(&hand.volumes, &hand.pool);
     let end = hand.serve();
     tracing::debug!(?end, "the hand ends");
-    hand.take_all_away(end);
+    let troubles = hand.take_all_away(end);
+    // Before a word about anything: who reads our log may stand still, too.
+    let killed = end == End::Silent && parent.kill();
     if end == End::Silent {
-        // Before a word about it: who reads our log may stand still, too.
-        parent.kill();
-        tracing::error!("the daemon was silent; its mounts were aborted and it was killed");
+        tracing::error!(killed, "the daemon was silent; its mounts were aborted");
+    }
+    for (volume, error) in troubles {
+        tracing::warn!(volume, %error, "a target is not as it was");
     }
     Ok(())
 }
@@ -204,21 +207,23 @@ impl Process {
         }
     }
 
-    /// Empties every target. No worker is joined; one that is about to change the mount table is
-    /// waited for, and none begins after that.
-    fn take_all_away(&self, end: End) {
+    /// Empties every target, and says which would not be. No worker is joined; one that is about to
+    /// change the mount table is waited for, and none begins after that.
+    fn take_all_away(&self, end: End) -> Vec<(u64, HandError)> {
         let gate = self.volumes.gate.try_write_for(LAST_MOVES);
         let mounts = mountinfo::read().unwrap_or_default();
+        let mut troubles = Vec::new();
         for (number, volume) in self.volumes.list() {
             // A thread that waits in the connection would hold up the end of this process, and with
             // it of the socket.
             let stuck =
                 self.pool.is_busy(Lane::Files(number)) || self.pool.is_busy(Lane::Place(number));
             if let Err(error) = perform::take_away(&volume, end == End::Silent || stuck, &mounts) {
-                tracing::warn!(volume = number, %error, "a target is not as it was");
+                troubles.push((number, error));
             }
         }
         std::mem::forget(gate);
+        troubles
     }
 }
 

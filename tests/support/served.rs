@@ -272,7 +272,11 @@ fn answer(
             let first = snapshot(&tree, fs_group, None)?;
             let settings = Settings {
                 drain: Duration::from_millis(drain_ms),
-                compat: if dotdata { Compat::Dotdata } else { Compat::None },
+                compat: if dotdata {
+                    Compat::Dotdata
+                } else {
+                    Compat::None
+                },
             };
             let began = monotonic();
             let published = publisher.publish(&name, &target, Arc::clone(&first), settings)?;

@@ -5,8 +5,6 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 
-use crate::error::During;
-
 /// The daemon, in a way that no other process can be taken for it.
 pub(super) struct Parent(Option<(Pid, OwnedFd)>);
 
@@ -18,15 +16,12 @@ impl Parent {
         Self(held.filter(|(pid, _)| getppid() == Some(*pid)))
     }
 
-    /// Kills it, if it is still our parent. (In a container the daemon may be process 1, whom no
-    /// signal from within can kill; then only who watches the container can end it.)
-    pub(super) fn kill(&self) {
-        if let Some((pid, descriptor)) = &self.0
-            && getppid() == Some(*pid)
-            && let Err(error) =
-                pidfd_send_signal(descriptor, Signal::KILL).during("kill the daemon")
-        {
-            tracing::warn!(%error, "the silent daemon lives on");
-        }
+    /// Kills it, if it is still our parent; says whether it was. (In a container the daemon may be
+    /// process 1, whom no signal from within can kill; then only who watches the container can.)
+    pub(super) fn kill(&self) -> bool {
+        let Some((pid, descriptor)) = &self.0 else {
+            return false;
+        };
+        getppid() == Some(*pid) && pidfd_send_signal(descriptor, Signal::KILL).is_ok()
     }
 }
