@@ -10,5 +10,7 @@ pub mod fs;
 pub mod mount;
 pub mod observe;
 pub mod publish;
+pub mod report;
 pub mod source;
+pub mod status;
 pub mod volume;

@@ -88,7 +88,7 @@ fn content(version: u64, file: usize) -> Vec<u8> {
     let seed = version * 31 + file as u64;
     let mut body = Vec::with_capacity(size + 8);
     body.extend_from_slice(&seed.to_le_bytes());
-    body.extend((0..size).map(|at| (seed.wrapping_mul(at as u64 | 1) >> 3) as u8));
+    body.extend((0..size).map(|at| (seed.wrapping_mul(at as u64 | 1) >> 3).to_le_bytes()[0]));
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(&(HEADER as u64 + body.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&sum(&body).to_le_bytes());

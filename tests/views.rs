@@ -56,14 +56,27 @@ impl One {
 }
 
 fn read_below(folder: &File, name: &str) -> Result<String, Errno> {
-    let mut file = File::from(openat(folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+    let mut file = File::from(openat(
+        folder,
+        name,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?);
     let mut text = String::new();
     file.read_to_string(&mut text).expect("reads");
     Ok(text)
 }
 
 fn open_folder(path: &Path, flags: OFlags) -> File {
-    File::from(openat(CWD, path, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("a folder"))
+    File::from(
+        openat(
+            CWD,
+            path,
+            flags | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .expect("a folder"),
+    )
 }
 
 #[test]
@@ -73,7 +86,9 @@ fn dotdata_leads_to_the_current_version_and_is_not_listed() {
         let text = round.to_string();
         one.commit(&[("a", &text), ("d/b", &text)]);
         assert_eq!(one.link(), format!("..{round}"));
-        let size = fs::symlink_metadata(one.path.join("..data")).expect("stat").len();
+        let size = fs::symlink_metadata(one.path.join("..data"))
+            .expect("stat")
+            .len();
         assert_eq!(size, one.link().len() as u64);
         for name in ["..data/a", "..data/d/b", "a", "d/b"] {
             let read = fs::read_to_string(one.path.join(name));
@@ -162,11 +177,17 @@ fn promise_5_dotdata_is_one_moved_to_at_the_end_where_it_is_asked_for() {
             ["OPEN a", "MODIFY a", "CLOSE_WRITE a", "MOVED_TO ..data"]
         );
         assert_eq!(one.link(), format!("..{round}"));
-        assert_eq!(fs::read_to_string(one.path.join("..data/a")).expect("reads"), text);
+        assert_eq!(
+            fs::read_to_string(one.path.join("..data/a")).expect("reads"),
+            text
+        );
         watch.drain();
     }
     one.commit(&[("a", "5"), ("new", "1")]);
-    assert_eq!(lines(&watch.drain()), ["MOVED_TO new", "DELETE old", "MOVED_TO ..data"]);
+    assert_eq!(
+        lines(&watch.drain()),
+        ["MOVED_TO new", "DELETE old", "MOVED_TO ..data"]
+    );
 }
 
 #[test]
@@ -174,14 +195,22 @@ fn extended_attributes_tell_object_and_version() {
     let mut one = One::of(&[("a", "1"), ("b", "same")]);
     let get = |one: &One, name: &str, attr: &str| {
         let mut value = vec![0; 256];
-        let size = rustix::fs::getxattr(one.path.join(name), format!("user.livemount.{attr}"), &mut value[..])?;
+        let size = rustix::fs::getxattr(
+            one.path.join(name),
+            format!("user.livemount.{attr}"),
+            &mut value[..],
+        )?;
         value.truncate(size);
         Ok::<_, Errno>(String::from_utf8(value).expect("text"))
     };
     assert_eq!(get(&one, "a", "object"), Ok("ConfigMap default/0".into()));
     assert_eq!(get(&one, "b", "object"), Ok("ConfigMap default/1".into()));
     assert_eq!(get(&one, "a", "version"), Ok("1".into()));
-    assert_eq!(get(&one, "a", "resourceVersion"), Err(Errno::NODATA), "a manifest has none");
+    assert_eq!(
+        get(&one, "a", "resourceVersion"),
+        Err(Errno::NODATA),
+        "a manifest has none"
+    );
     let before = ["a", "b"].map(|name| (get(&one, name, "digest"), get(&one, name, "committed")));
     one.commit(&[("a", "2"), ("b", "same")]);
     let after = ["a", "b"].map(|name| (get(&one, name, "digest"), get(&one, name, "committed")));
@@ -194,9 +223,13 @@ fn extended_attributes_tell_object_and_version() {
     let size = rustix::fs::listxattr(one.path.join("a"), &mut names[..]).expect("listxattr");
     let names = String::from_utf8(names[..size].to_vec()).expect("text");
     let names: Vec<_> = names.split_terminator('\0').collect();
-    let ours = ["object", "version", "committed", "digest"].map(|name| format!("user.livemount.{name}"));
+    let ours =
+        ["object", "version", "committed", "digest"].map(|name| format!("user.livemount.{name}"));
     assert_eq!(names, ours);
-    assert_eq!(get(&one, "", "object"), Ok("ConfigMap default/0, ConfigMap default/1".into()));
+    assert_eq!(
+        get(&one, "", "object"),
+        Ok("ConfigMap default/0, ConfigMap default/1".into())
+    );
     let mut short = [0; 3];
     let result = rustix::fs::getxattr(one.path.join("a"), "user.livemount.object", &mut short[..]);
     assert_eq!(result, Err(Errno::RANGE));

@@ -156,7 +156,7 @@ impl Hand {
         Ok(answers)
     }
 
-    /// Does operations in their order, all of them even if one fails. They are numbered within the
+    /// Does operations in their order, up to the first that fails. They are numbered within the
     /// commit from `first` on; the hand remembers the last one of each volume ([`Hand::last`]).
     /// This is the one call that is never repeated here: a ring must not be doubled.
     ///
@@ -191,6 +191,10 @@ impl Hand {
             });
             match ran {
                 Ok((Answer::Ran(some), _)) if some.len() == chunk.len() => done.extend(some),
+                Ok((Answer::Ran(some), _)) if stopped(&some, chunk.len()) => {
+                    done.extend(some);
+                    return Ok(done);
+                }
                 Ok(_) => {
                     return Err(Unfinished {
                         done,
@@ -283,4 +287,9 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let _not_waited_for = self.0.close(Instant::now());
     }
+}
+
+/// Whether results end before their list does, at the one that failed.
+fn stopped(results: &[OpResult], asked: usize) -> bool {
+    results.len() < asked && matches!(results.last(), Some(OpResult::Failed(_)))
 }

@@ -192,7 +192,8 @@ fn run(
     ops: &[HandOp],
 ) -> Result<Vec<OpResult>, HandError> {
     let root = volume.root(number)?;
-    let results = ops.iter().enumerate().map(|(number, op)| {
+    let mut results = Vec::with_capacity(ops.len());
+    for (number, op) in ops.iter().enumerate() {
         let index = first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
         volume.progress.lock().running = Some((commit, index));
         let result = files::run(root.mount.as_fd(), op);
@@ -203,9 +204,13 @@ fn run(
             result,
         });
         progress.running = None;
-        result
-    });
-    Ok(results.collect())
+        results.push(result);
+        // What comes next is not armed as long as this has not been brought.
+        if matches!(result, OpResult::Failed(_)) {
+            break;
+        }
+    }
+    Ok(results)
 }
 
 /// Takes a volume away from its target, if it is there. `mounts` are the livemounts of the moment.

@@ -121,7 +121,11 @@ impl fuser::Filesystem for Filesystem {
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         match self.volume.attr(ino.0) {
             Ok(attr) => {
-                let ttl = if attr.kind == FileType::Symlink { Duration::ZERO } else { TTL };
+                let ttl = if attr.kind == FileType::Symlink {
+                    Duration::ZERO
+                } else {
+                    TTL
+                };
                 reply.attr(&ttl, &file_attr(&attr));
             }
             Err(denied) => reply.error(errno(denied)),

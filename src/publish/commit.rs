@@ -118,10 +118,17 @@ impl Committer {
                 let from = self.volume.done();
                 let first = u32::try_from(from).unwrap_or(u32::MAX);
                 let commit = swapped.version.into();
-                let results = self.hand.run(self.id, commit, first, &ops[from..], STUCK)?;
+                let results = match &ops[from..] {
+                    // The last hand brought the last one before it died.
+                    [] => Vec::new(),
+                    rest => self.hand.run(self.id, commit, first, rest, STUCK)?,
+                };
                 Ok((from, results))
             });
             let done = self.volume.done();
+            if done == ops.len() {
+                break;
+            }
             let refusal = answer
                 .as_ref()
                 .map(|(from, results)| refused(*from, results, done));

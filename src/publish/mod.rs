@@ -8,16 +8,19 @@ mod commit;
 mod queue;
 mod session;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_hand::{Hand, HandError, Unbind};
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::observe::Facts;
+use crate::report::VolumeReport;
 use crate::volume::{Parker, Volume};
 
 pub use crate::volume::Compat;
@@ -70,7 +73,8 @@ struct Inner {
     parker: Parker,
     facts: Facts,
     key: HashKey,
-    volumes: AtomicU64,
+    last_id: AtomicU64,
+    live: Mutex<BTreeMap<u64, Weak<Live>>>,
 }
 
 impl Publisher {
@@ -82,7 +86,8 @@ impl Publisher {
             parker: Parker::start().map_err(PublishError::Thread)?,
             facts,
             key,
-            volumes: AtomicU64::new(1),
+            last_id: AtomicU64::new(0),
+            live: Mutex::default(),
         })))
     }
 
@@ -94,7 +99,7 @@ impl Publisher {
         first: Arc<Snapshot>,
         settings: Settings,
     ) -> Result<Published, PublishError> {
-        let id = self.0.volumes.fetch_add(1, Ordering::Relaxed);
+        let id = self.0.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let hand = &self.0.hand;
         let failed = |source| PublishError::Hand {
             target: target.to_owned(),
@@ -110,6 +115,18 @@ impl Publisher {
                 Err(error)
             }
         }
+    }
+
+    /// What there is to tell of every volume that is published now.
+    pub fn report(&self) -> Vec<VolumeReport> {
+        let live: Vec<_> = self
+            .0
+            .live
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        live.iter().map(|live| live.report()).collect()
     }
 
     fn mount(
@@ -138,10 +155,17 @@ impl Publisher {
             facts: inner.facts.clone(),
             settings,
         });
-        Ok(Published {
-            id,
+        let live = Arc::new(Live {
             target: target.to_owned(),
             volume,
+            trouble: Mutex::default(),
+        });
+        let mut all = inner.live.lock();
+        all.retain(|_, live| live.strong_count() > 0);
+        all.insert(id, Arc::downgrade(&live));
+        Ok(Published {
+            id,
+            live,
             session,
             queue,
             hand: inner.hand.clone(),
@@ -149,11 +173,31 @@ impl Publisher {
     }
 }
 
+/// What can be told of a volume.
+struct Live {
+    target: PathBuf,
+    volume: Arc<Volume>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Live {
+    fn report(&self) -> VolumeReport {
+        let shown = self.volume.shown();
+        VolumeReport::new(
+            self.volume.name(),
+            &self.target,
+            &shown,
+            &self.volume.served(),
+            self.volume.dropped_pins(),
+            self.trouble.lock().clone(),
+        )
+    }
+}
+
 /// A published volume.
 pub struct Published {
     id: u64,
-    target: PathBuf,
-    volume: Arc<Volume>,
+    live: Arc<Live>,
     session: Session,
     queue: Arc<Queue>,
     hand: Hand,
@@ -162,12 +206,17 @@ pub struct Published {
 impl Published {
     /// Where it is mounted.
     pub fn target(&self) -> &Path {
-        &self.target
+        &self.live.target
     }
 
     /// What the filesystem reads.
     pub fn volume(&self) -> &Arc<Volume> {
-        &self.volume
+        &self.live.volume
+    }
+
+    /// Notes for `livemount status` why the volume does not show the newest, or that it does again.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.live.trouble.lock() = trouble;
     }
 
     /// Gives a snapshot to be committed. Returns at once; a snapshot that was still waiting is

@@ -41,15 +41,23 @@ pub(super) struct Handle {
     pub(super) version: u32,
     /// The pinned contents; gone once the version was dropped for the limit.
     bytes: Option<Bytes>,
-    /// A ring's: nothing is read through it.
-    writer: bool,
     opened: Instant,
-    /// Read to its end, so its reader knows all that it came for.
-    finished: bool,
-    /// Has delayed a commit to the bound once; it does so no second time.
-    spent: bool,
-    /// The commit in its drain waits for this handle.
-    delaying: bool,
+    phase: Phase,
+}
+
+/// How far a handle's reader is, as far as a drain cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A ring's: nothing is read through it.
+    Writer,
+    /// Not yet read to its end.
+    Unread,
+    /// The same, and the commit in its drain waits for it.
+    Delaying,
+    /// Not read to its end within the bound of a commit, so it delays none any more.
+    Spent,
+    /// Read to its end: its reader knows all that it came for.
+    Finished,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +99,13 @@ impl Handles {
             Handle {
                 ino,
                 version,
-                writer: bytes.is_none(),
+                phase: if bytes.is_none() {
+                    Phase::Writer
+                } else {
+                    Phase::Unread
+                },
                 bytes,
                 opened: now,
-                finished: false,
-                spent: false,
-                delaying: false,
             },
         );
         number
@@ -114,27 +123,25 @@ impl Handles {
             return Err(Denied::Stale);
         }
         let bytes = handle.bytes.clone().ok_or(Denied::Stale)?;
-        handle.finished |= end >= bytes.len() as u64;
-        let drained = handle.finished && handle.delaying && self.stop_delaying(number);
+        let mut drained = false;
+        if end >= bytes.len() as u64 {
+            let former = std::mem::replace(&mut handle.phase, Phase::Finished);
+            drained = former == Phase::Delaying && self.one_less();
+        }
         Ok((bytes, drained))
     }
 
     /// Closes a handle. Tells whether the drain waits for nobody any more.
     pub(super) fn release(&mut self, number: u64) -> bool {
-        let Some(delaying) = self.open.get(&number).map(|handle| handle.delaying) else {
+        let Some(handle) = self.open.remove(&number) else {
             return false;
         };
-        let drained = delaying && self.stop_delaying(number);
-        if let Some(handle) = self.open.remove(&number) {
-            self.close(handle.version);
-        }
-        drained
+        self.close(handle.version);
+        handle.phase == Phase::Delaying && self.one_less()
     }
 
-    fn stop_delaying(&mut self, number: u64) -> bool {
-        if let Some(handle) = self.open.get_mut(&number) {
-            handle.delaying = false;
-        }
+    /// The drain waits for one handle less. Tells whether that was the last.
+    fn one_less(&mut self) -> bool {
         self.delaying -= 1;
         self.delaying == 0
     }
@@ -148,13 +155,8 @@ impl Handles {
         let mut until = None;
         for handle in self.open.values_mut() {
             let stale = handle.opened + FRESH;
-            if !handle.writer
-                && !handle.finished
-                && !handle.spent
-                && stale > now
-                && changes(handle.ino)
-            {
-                handle.delaying = true;
+            if handle.phase == Phase::Unread && stale > now && changes(handle.ino) {
+                handle.phase = Phase::Delaying;
                 self.delaying += 1;
                 until = until.max(Some(stale));
             }
@@ -170,13 +172,19 @@ impl Handles {
     pub(super) fn end_drain(&mut self) -> usize {
         let unread = self.delaying;
         if unread > 0 {
-            for handle in self.open.values_mut().filter(|handle| handle.delaying) {
-                handle.delaying = false;
-                handle.spent = true;
+            for handle in self.open.values_mut() {
+                if handle.phase == Phase::Delaying {
+                    handle.phase = Phase::Spent;
+                }
             }
         }
         self.delaying = 0;
         unread
+    }
+
+    /// How many handles and folders hold a version.
+    pub(super) fn held(&self, version: u32) -> usize {
+        self.versions.get(&version).map_or(0, |pinned| pinned.opens)
     }
 
     /// Counts whoever holds a version's folder as one more open.
@@ -231,7 +239,7 @@ impl Handles {
     pub(super) fn older(&self, current: u32) -> usize {
         self.open
             .values()
-            .filter(|handle| handle.version != current && !handle.writer)
+            .filter(|handle| handle.version != current && handle.phase != Phase::Writer)
             .count()
     }
 }

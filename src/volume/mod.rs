@@ -8,6 +8,7 @@
 mod armed;
 mod denied;
 mod handles;
+mod history;
 mod inodes;
 mod park;
 mod state;
@@ -21,8 +22,9 @@ mod tests;
 pub use armed::ArmedOp;
 pub use denied::Denied;
 pub use handles::{Opened, Reader};
+pub use history::Served;
 pub use inodes::{FileType, ROOT};
 pub use park::{DrainReport, Parker};
 pub use state::{Attr, Label, Listed, Looked, Volume};
-pub(crate) use views::DOTDATA;
 pub use swap::{Committing, Compat, Swapped};
+pub(crate) use views::DOTDATA;

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::armed::{Armed, ArmedOp};
 use super::denied::Denied;
 use super::handles::{Handles, Opened, Reader};
+use super::history::{History, Served};
 use super::inodes::{FileType, Identity};
 use super::park::{Opener, Park};
 use super::swap::plant;
@@ -40,6 +41,7 @@ pub(super) struct State {
     pub(super) views: Views,
     /// The time of the newest commit: every mtime is at most this, and the next commit is later.
     pub(super) committed: SystemTime,
+    pub(super) history: History,
 }
 
 /// An inode's attributes.
@@ -118,6 +120,8 @@ impl Volume {
     /// A volume that shows its first snapshot, before anything is mounted.
     pub fn new(name: &str, key: HashKey, first: Arc<Snapshot>, now: SystemTime) -> Arc<Self> {
         let mut tree = Tree::new(key, first.root_mode, first.gid, now);
+        let mut history = History::default();
+        history.committed(1, first.objects.clone(), now);
         let files = tree.files;
         let named = |path: &RelPath, kind| Identity::Path(kind, path.clone());
         plant(&mut tree, files, &first, now, named);
@@ -132,6 +136,7 @@ impl Volume {
                 current: Arc::clone(&first),
                 shown: first,
                 views: Views::default(),
+                history,
                 committed: now,
             }),
             drained: Condvar::new(),
@@ -191,7 +196,13 @@ impl Volume {
         };
         let file = path.and_then(|path| state.current.file(path.as_str()));
         let objects = match file {
-            Some(file) => state.current.objects.get(file.object).into_iter().cloned().collect(),
+            Some(file) => state
+                .current
+                .objects
+                .get(file.object)
+                .into_iter()
+                .cloned()
+                .collect(),
             None if ino == state.tree.files => state.current.objects.clone(),
             None => return Err(Denied::NoAttr),
         };
@@ -296,6 +307,12 @@ impl Volume {
             }
         }
         Ok(())
+    }
+
+    /// The versions that are and were served, the current one first.
+    pub fn served(&self) -> Vec<Served> {
+        let state = self.state.lock();
+        state.history.all(|version| state.handles.held(version))
     }
 
     /// How many inodes there are, and how many bytes the current version holds.
@@ -416,6 +433,9 @@ impl State {
         }
         let bytes = (!write).then(|| bytes.clone());
         let version = self.version_seen(ino).unwrap_or(self.version);
+        if !write {
+            self.history.opened(version, SystemTime::now());
+        }
         let number = self.handles.open(ino, version, bytes, Instant::now());
         Ok(Opened { number })
     }

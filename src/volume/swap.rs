@@ -61,7 +61,11 @@ pub(super) fn plant(
 ) -> Vec<u64> {
     let mut inodes = Vec::with_capacity(snapshot.entries.len());
     for (path, entry) in &snapshot.entries {
-        let kind = if entry.is_dir() { FileType::Dir } else { FileType::File };
+        let kind = if entry.is_dir() {
+            FileType::Dir
+        } else {
+            FileType::File
+        };
         // A snapshot lists each folder before what it holds, and each name once.
         let planted = match path.parent() {
             None => Ok(folder),
@@ -100,6 +104,7 @@ impl Volume {
     /// resourceVersion.
     pub fn relabel(&self, next: Arc<Snapshot>) {
         let mut state = self.state.lock();
+        state.history.relabelled(next.objects.clone());
         state.current = Arc::clone(&next);
         state.shown = next;
     }
@@ -200,6 +205,8 @@ impl Volume {
             state.drop_view(dropped);
         }
         state.version += 1;
+        let (version, objects) = (state.version, next.objects.clone());
+        state.history.committed(version, objects, mtime);
         state.committed = mtime;
         state.armed.arm(ops.clone());
         Ok(Swapped {
@@ -311,7 +318,11 @@ impl State {
             .filter(|(path, _)| *path == top || path.is_below(top));
         for (path, entry) in below {
             let new = node(entry, next, mtime);
-            let kind = if entry.is_dir() { FileType::Dir } else { FileType::File };
+            let kind = if entry.is_dir() {
+                FileType::Dir
+            } else {
+                FileType::File
+            };
             let identity = Identity::Path(kind, path.clone());
             if path == top {
                 self.tree.insert(stage, name, identity, new)?;

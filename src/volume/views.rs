@@ -76,9 +76,10 @@ impl State {
             return Ok(self.view(version, &Arc::clone(&self.current)));
         }
         let now = Instant::now();
-        let former = self.views.recent.iter().find(|former| {
-            former.version == version && now.duration_since(former.retired) < GRACE
-        });
+        let former =
+            self.views.recent.iter().find(|former| {
+                former.version == version && now.duration_since(former.retired) < GRACE
+            });
         let snapshot = former.map(|former| Arc::clone(&former.snapshot));
         match snapshot {
             Some(snapshot) => Ok(self.view(version, &snapshot)),
@@ -125,7 +126,9 @@ impl State {
             mtime,
         };
         let files = self.tree.files;
-        let root = self.tree.insert_unnamed(files, identity(FileType::Dir, None), root);
+        let root = self
+            .tree
+            .insert_unnamed(files, identity(FileType::Dir, None), root);
         let named = |path: &RelPath, kind| identity(kind, Some(path));
         let mut inodes = swap::plant(&mut self.tree, root, snapshot, mtime, named);
         inodes.push(root);
@@ -133,7 +136,11 @@ impl State {
         if held {
             self.handles.hold(version, snapshot.bytes());
         }
-        let view = View { inodes, lookups: 0, held };
+        let view = View {
+            inodes,
+            lookups: 0,
+            held,
+        };
         self.views.seen.insert(version, view);
         root
     }
@@ -155,7 +162,11 @@ impl State {
         self.tree.forget(ino, count);
         if let Some(version) = version
             && version != self.version
-            && self.views.seen.get(&version).is_some_and(|view| view.lookups == 0)
+            && self
+                .views
+                .seen
+                .get(&version)
+                .is_some_and(|view| view.lookups == 0)
         {
             self.drop_view(version);
         }

@@ -53,7 +53,13 @@ impl Helper {
     /// Starts a helper and waits until it has done its task once.
     pub fn start(scratch: &Scratch, task: Task, file: &Path) -> Self {
         let mut child = command(scratch, std::env::current_exe().expect("this binary"))
-            .args(["helper", "--exact", "--nocapture", "--test-threads=1"])
+            .args([
+                "helper",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(TASK, task.name())
             .env("FILE", file)
             .stdout(Stdio::piped())

@@ -1,0 +1,92 @@
+//! The asking end: every daemon of this machine, in words or as JSON.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::FOLDER;
+use crate::report::Report;
+
+/// How long a daemon may take to answer.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Why the status could not be told.
+#[derive(Debug, Error)]
+pub enum StatusError {
+    /// The sockets' folder cannot be read.
+    #[error("{}: {source}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The machine's answer.
+        source: io::Error,
+    },
+    /// A daemon does not answer as it should.
+    #[error("{}: {source}", .socket.display())]
+    Daemon {
+        /// Its socket.
+        socket: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// What is to be printed: all daemons of this machine.
+pub fn run(json: bool) -> Result<String, StatusError> {
+    let reports = ask_all(Path::new(FOLDER))?;
+    Ok(if json {
+        // Plain data with text for keys always becomes JSON.
+        serde_json::to_string_pretty(&reports).unwrap_or_default() + "\n"
+    } else if reports.iter().all(|report| report.volumes.is_empty()) {
+        "no livemount serves anything on this machine\n".into()
+    } else {
+        reports.iter().map(Report::to_string).collect()
+    })
+}
+
+fn ask_all(folder: &Path) -> Result<Vec<Report>, StatusError> {
+    let failed = |source| StatusError::Folder {
+        folder: folder.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut reports = Vec::new();
+    for entry in entries {
+        let socket = entry.map_err(failed)?.path();
+        if socket.extension().is_some_and(|ending| ending == "sock")
+            && let Some(report) = ask(&socket)?
+        {
+            reports.push(report);
+        }
+    }
+    reports.sort_by_key(|report| report.pid);
+    Ok(reports)
+}
+
+/// A daemon's report; nothing where the socket is a dead one's, which is removed.
+fn ask(socket: &Path) -> Result<Option<Report>, StatusError> {
+    let failed = |source| StatusError::Daemon {
+        socket: socket.to_owned(),
+        source,
+    };
+    let mut stream = match UnixStream::connect(socket) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            let _ = fs::remove_file(socket);
+            return Ok(None);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        stream => stream.map_err(failed)?,
+    };
+    stream.set_read_timeout(Some(SLOW)).map_err(failed)?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).map_err(failed)?;
+    let report = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    Ok(Some(report))
+}
