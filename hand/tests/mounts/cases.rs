@@ -74,15 +74,17 @@ fn a_volume_from_prepare_to_forget() {
         },
         HandOp::Unlink { path: "b".into() },
     ];
-    let done = [
-        OpResult::Done,
-        OpResult::Done,
-        OpResult::Failed(libc::ENOENT),
-        OpResult::Done,
-        OpResult::Done,
-    ];
     assert_eq!(scene.hand.last(1), Ok(Progress::default()));
-    assert_eq!(scene.hand.run(1, 5, 0, &ops, SOON), Ok(done.to_vec()));
+    // It stops at the one that fails; the caller goes on behind it.
+    let failed = OpResult::Failed(libc::ENOENT);
+    assert_eq!(
+        scene.hand.run(1, 5, 0, &ops, SOON),
+        Ok(vec![OpResult::Done, OpResult::Done, failed])
+    );
+    assert_eq!(
+        scene.hand.run(1, 5, 3, &ops[3..], SOON),
+        Ok(vec![OpResult::Done, OpResult::Done])
+    );
     assert_eq!(
         seen.lock().changes,
         ["rename", "open", "write", "setattr", "remove"]
