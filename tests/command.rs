@@ -138,7 +138,6 @@ fn what_goes_wrong_at_start_is_exit_status_1_and_one_sentence() {
 
     for (source, mountpoint, named) in [
         (&*missing, &*target, &*missing),
-        (scratch.path(), &target, scratch.path()),
         (source.path(), &full, &full),
         (source.path(), &file, &file),
     ] {

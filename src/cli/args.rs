@@ -8,6 +8,7 @@ use livemount_engine::object::Kind;
 
 use crate::mount;
 use crate::publish::Compat;
+use crate::yaml;
 
 /// Configuration as live files: `ConfigMaps` and Secrets on a filesystem that changes in place.
 #[derive(Debug, Parser)]
@@ -26,7 +27,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Serve one ConfigMap or Secret of a manifest file at a mountpoint, until stopped
+    /// Serve ConfigMaps and Secrets of a manifest file or folder at a mountpoint, until stopped
     #[command(after_help = MOUNT_EXAMPLES)]
     Mount(Mount),
     #[command(hide = true)]
@@ -37,13 +38,30 @@ const MOUNT_EXAMPLES: &str = "\
 Examples:
   livemount mount app.yaml /tmp/app
   livemount mount --secret db-password all.yaml /run/secrets/db
+  livemount mount --volume volume.yaml manifests/ /etc/app
+
+A volume is written as in a pod spec:
+  projected:
+    sources:
+    - configMap: {name: app, items: [{key: app.conf, path: conf/app.conf, mode: 0400}]}
+    - secret: {name: db, optional: true}
 
 Edit the manifest with any editor: each save becomes one update of the files.
 Watch it:  inotifywait -m /tmp/app/app.properties";
 
+/// The largest group that a pod may have (`IsValidGroupID`, apimachinery).
+const MAX_GROUP: i64 = i32::MAX as i64;
+
+fn namespace(text: &str) -> Result<String, String> {
+    match yaml::name::label(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => Err(format!("not a legal name: {why}")),
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 pub(super) struct Mount {
-    /// Manifest file, YAML or JSON, with ConfigMaps and Secrets
+    /// Manifest file, YAML or JSON, with ConfigMaps and Secrets; or a folder of such files
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// Folder to mount on; made if it is missing and taken away at the end, must be empty otherwise
@@ -55,6 +73,19 @@ pub(super) struct Mount {
     /// Serve this Secret, where SOURCE holds more than one object
     #[arg(long, value_name = "NAME")]
     secret: Option<String>,
+    /// Serve the volume that this file describes in the words of a pod spec: configMap, secret or
+    /// projected, with items, modes and optional; read once
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["configmap", "secret"])]
+    volume: Option<PathBuf>,
+    /// Namespace of the objects that are served, and of those in SOURCE that name none
+    #[arg(long, value_name = "NS", default_value = "default", value_parser = namespace)]
+    namespace: String,
+    /// Group that owns every file and may read it, as a pod's fsGroup
+    #[arg(long, value_name = "GID", value_parser = clap::value_parser!(u32).range(..=MAX_GROUP))]
+    fs_group: Option<u32>,
+    /// Mount although MOUNTPOINT is not empty; what it holds is hidden meanwhile
+    #[arg(long)]
+    over: bool,
     /// The most milliseconds that an update waits for programs that have just opened a file and not
     /// yet read it
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
@@ -119,7 +150,11 @@ impl From<Mount> for mount::Options {
         Self {
             source: args.source,
             select,
+            volume: args.volume,
+            namespace: args.namespace,
+            fs_group: args.fs_group,
             mountpoint: args.mountpoint,
+            over: args.over,
             drain: Duration::from_millis(args.drain),
             heartbeat: Duration::from_millis(args.heartbeat),
             compat: match args.compat {

@@ -1,45 +1,47 @@
-//! `livemount mount`: one manifest, one volume, one mountpoint, until a signal.
+//! `livemount mount`: one source, one volume, one mountpoint, until a signal.
 //!
 //! Brings the rooms together and owns none of their decisions: the source reads, the engine decides,
-//! the publisher commits. The loop is the only place where events and effects meet.
+//! the publisher commits. What is asked for is settled here and in `wanted`; the loop is in `serve`.
 
 mod select;
+mod serve;
+mod signals;
 mod target;
+mod wanted;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use livemount_engine::engine::{Effect, Engine, Event, VolumeId};
-use livemount_engine::object::{Kind, Object, ObjectKey};
-use livemount_engine::snapshot::{HashKey, Snapshot};
-use livemount_engine::spec::Spec;
-use livemount_hand::{ClientOptions, Hand, HandError, Unbind};
+use livemount_engine::engine::{Engine, VolumeId};
+use livemount_engine::object::Kind;
+use livemount_engine::snapshot::HashKey;
+use livemount_hand::{ClientOptions, Hand, HandError};
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::observe::{self, Fact, Facts};
-use crate::publish::{Compat, PublishError, Published, Publisher, Settings};
-use crate::source::manifest::{ManifestFile, Reading, SourceError};
-
-/// The namespace of objects that name none.
-const NAMESPACE: &str = "default";
-/// How long a busy mount is waited for at the end.
-const BUSY: Duration = Duration::from_secs(5);
-/// How often a busy mount is tried again.
-const RETRY: Duration = Duration::from_millis(100);
+use crate::publish::{Compat, PublishError, Publisher, Settings};
+use crate::source::manifest::{Manifests, SourceError};
+use serve::Mount;
 
 /// What `livemount mount` was asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The manifest.
+    /// The manifest, or a folder of manifests.
     pub source: PathBuf,
     /// Which of its objects; none where it holds exactly one.
     pub select: Option<(Kind, String)>,
+    /// The volume source, in the words of a pod spec, where the volume is not one object.
+    pub volume: Option<PathBuf>,
+    /// The namespace of objects that name none, and of those that are served.
+    pub namespace: String,
+    /// The group that owns every file, as a pod's `fsGroup`.
+    pub fs_group: Option<u32>,
     /// Where.
     pub mountpoint: PathBuf,
+    /// Whether the mountpoint may hold something, which is hidden then.
+    pub over: bool,
     /// The most that a commit waits for fresh readers.
     pub drain: Duration,
     /// What a commit does beyond its own events.
@@ -51,12 +53,15 @@ pub struct Options {
 /// Why `livemount mount` ended with an error.
 #[derive(Debug, Error)]
 pub enum MountError {
-    /// The manifest cannot be served.
+    /// The source cannot be served.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The manifest does not say which object is meant.
+    /// The source does not say which object is meant.
     #[error(transparent)]
     Select(#[from] select::SelectError),
+    /// The volume source cannot be used.
+    #[error(transparent)]
+    Volume(#[from] wanted::VolumeError),
     /// The mountpoint cannot be used.
     #[error(transparent)]
     Target(#[from] target::TargetError),
@@ -87,10 +92,11 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 pub fn run(options: &Options) -> Result<(), MountError> {
     no_core_dumps();
     // All that can be wrong with the input is told before anything is started.
-    let file = ManifestFile::new(&options.source, NAMESPACE);
-    let objects = file.read_once()?;
-    let key = select::select(&options.source, &objects, options.select.as_ref())?;
+    let mut source = Manifests::open(&options.source, &options.namespace)?;
+    let mut troubles = source.troubles();
+    let (name, spec) = wanted::wanted(options, &source, &mut troubles)?;
     let target = target::resolve(&options.mountpoint)?;
+    target::hides_not(&target, &options.mountpoint, &options.source)?;
     // The hand is forked off before this process has a second thread.
     let hand = Hand::start(ClientOptions {
         program: std::env::current_exe().map_err(system("find this program's own file"))?,
@@ -108,20 +114,30 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         .map_err(|error| system("read random bytes")(std::io::Error::other(error)))?;
     let hash_key = HashKey(hash_key);
     let publisher = Publisher::new(hand, hash_key, facts.clone())?;
+    for trouble in troubles {
+        let why = trouble.to_string();
+        facts.tell(Fact::Unreadable { why });
+    }
     let mut mount = Mount {
         engine: Engine::new(hash_key),
-        volume: VolumeId::new(key.name.as_str()),
-        key,
+        volume: VolumeId::new(name),
+        spec,
+        origin: options.source.clone(),
         target,
         settings: Settings {
             drain: options.drain,
             compat: options.compat,
         },
+        over: options.over,
         publisher,
         published: None,
+        shown: None,
         facts,
     };
-    runtime.block_on(mount.serve(file, objects, ended))
+    let served = runtime.block_on(mount.serve(source, ended));
+    // A disk that the source still waits for holds up nobody's end.
+    runtime.shutdown_background();
+    served
 }
 
 /// A core dump would put a Secret on a disk.
@@ -152,158 +168,4 @@ fn observe_apart() -> Result<(Facts, mpsc::Receiver<()>), MountError> {
         })
         .map_err(system("start the log's thread"))?;
     Ok((facts, ended))
-}
-
-struct Mount {
-    engine: Engine,
-    volume: VolumeId,
-    key: ObjectKey,
-    target: PathBuf,
-    settings: Settings,
-    publisher: Publisher,
-    published: Option<Published>,
-    facts: Facts,
-}
-
-impl Mount {
-    async fn serve(
-        &mut self,
-        file: ManifestFile,
-        objects: Vec<Object>,
-        mut ended: mpsc::Receiver<()>,
-    ) -> Result<(), MountError> {
-        let mut stop = Stop::new().map_err(system("listen for signals"))?;
-        let (tell, mut readings) = mpsc::channel(1);
-        let source = tokio::spawn(file.watch(tell));
-        self.handle(Event::Publish {
-            volume: self.volume.clone(),
-            spec: Spec::of_object(self.key.clone()),
-        })?;
-        self.take(objects)?;
-        ready();
-        loop {
-            tokio::select! {
-                reading = readings.recv() => match reading {
-                    Some(Reading::Objects(objects)) => self.take(objects)?,
-                    Some(Reading::Broken(error)) => {
-                        self.facts.tell(Fact::Unreadable { why: error.to_string() });
-                    }
-                    None => return Err(MountError::Source(SourceError::ended(source).await)),
-                },
-                Some(()) = ended.recv() => {
-                    self.leave(Unbind::Detach)?;
-                    return Err(MountError::Ended(self.target.clone()));
-                }
-                () = stop.asked() => return self.stop(&mut stop).await,
-            }
-        }
-    }
-
-    /// Takes over what the manifest says now. An object that is not in it any more is gone.
-    fn take(&mut self, objects: Vec<Object>) -> Result<(), MountError> {
-        let event = match objects.into_iter().find(|object| object.key == self.key) {
-            Some(object) => Event::Applied(object),
-            None => Event::Deleted(self.key.clone()),
-        };
-        self.handle(event)
-    }
-
-    fn handle(&mut self, event: Event) -> Result<(), MountError> {
-        for effect in self.engine.handle(event) {
-            let volume = || Arc::from(self.volume.as_str());
-            match effect {
-                Effect::Commit { snapshot, .. } => self.show(snapshot)?,
-                Effect::Refused { refusal, .. } => self.facts.tell(Fact::Refused {
-                    volume: volume(),
-                    refusal,
-                }),
-                Effect::Recovered { .. } => self.facts.tell(Fact::Recovered { volume: volume() }),
-                Effect::Warned { warnings, .. } => {
-                    for warning in warnings {
-                        warn!(volume = %self.volume, "{warning}");
-                    }
-                }
-                // One file is read whole: nothing is watched apart or waited for.
-                Effect::Watch(_) | Effect::Unwatch(_) | Effect::Waiting { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn show(&mut self, snapshot: Arc<Snapshot>) -> Result<(), MountError> {
-        if let Some(published) = &self.published {
-            published.offer(snapshot);
-            return Ok(());
-        }
-        let files = snapshot.files().count();
-        let name = self.volume.as_str();
-        let published = self
-            .publisher
-            .publish(name, &self.target, snapshot, self.settings)?;
-        info!(files, "serving {} at {}", self.key, self.target.display());
-        self.published = Some(published);
-        Ok(())
-    }
-
-    fn leave(&self, how: Unbind) -> Result<(), HandError> {
-        self.published
-            .as_ref()
-            .map_or(Ok(()), |published| published.unpublish(how))
-    }
-
-    /// Unmounts; where somebody uses the mount, waits for them a while and detaches it then, or at a
-    /// second signal.
-    async fn stop(&self, stop: &mut Stop) -> Result<(), MountError> {
-        // The service manager is not always there to hear it.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        let give_up = tokio::time::sleep(BUSY);
-        tokio::pin!(give_up);
-        let mut told = false;
-        loop {
-            match self.leave(Unbind::IfIdle) {
-                Err(HandError::Busy { .. }) => {}
-                other => return Ok(other?),
-            }
-            if !told {
-                let target = self.target.display();
-                warn!("{target} is in use; waiting up to {} s", BUSY.as_secs());
-                told = true;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
-                () = &mut give_up => break,
-                () = stop.asked() => break,
-            }
-        }
-        warn!("{} is still in use; detached", self.target.display());
-        Ok(self.leave(Unbind::Detach)?)
-    }
-}
-
-fn ready() {
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        warn!(%error, "the service manager could not be told");
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Stop {
-    term: Signal,
-    int: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
 }

@@ -1,131 +1,180 @@
-//! Which object of a manifest is meant.
+//! Which object of a source is meant.
 
 use std::path::{Path, PathBuf};
 
-use livemount_engine::object::{Kind, Object, ObjectKey};
+use livemount_engine::object::{Kind, ObjectKey};
 use thiserror::Error;
 
 /// Why it cannot be told which object to serve.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum SelectError {
-    /// The file holds neither a `ConfigMap` nor a Secret.
+    /// The source holds neither a `ConfigMap` nor a Secret.
     #[error("{} holds no ConfigMap and no Secret", .0.display())]
     Nothing(PathBuf),
+    /// All that the source holds is in other namespaces.
+    #[error(
+        "{} holds nothing in namespace {namespace}; it holds {}: choose with --namespace",
+        .source_path.display(),
+        listed(.held)
+    )]
+    Elsewhere {
+        /// The source.
+        source_path: PathBuf,
+        /// The namespace that was asked for.
+        namespace: String,
+        /// What is there.
+        held: Vec<ObjectKey>,
+    },
     /// The named object is not there.
-    #[error("{} holds no {kind} {name:?}; it holds {}", .file.display(), choices(.held))]
+    #[error("{} holds no {wanted}; it holds {}", .source_path.display(), choices(.held))]
     NotThere {
-        /// The manifest.
-        file: PathBuf,
-        /// The kind that was asked for.
-        kind: Kind,
-        /// The name that was asked for.
-        name: String,
+        /// The source.
+        source_path: PathBuf,
+        /// What was asked for.
+        wanted: ObjectKey,
         /// What is there.
         held: Vec<ObjectKey>,
     },
     /// Several objects, and none was named.
-    #[error("{} holds {} objects; choose one of {}", .file.display(), .held.len(), choices(.held))]
+    #[error(
+        "{} holds {} objects; choose one of {}",
+        .source_path.display(),
+        .held.len(),
+        choices(.held)
+    )]
     Several {
-        /// The manifest.
-        file: PathBuf,
+        /// The source.
+        source_path: PathBuf,
         /// What is there.
         held: Vec<ObjectKey>,
     },
 }
 
+/// How many objects are listed.
+const MOST: usize = 20;
+
 fn choices(held: &[ObjectKey]) -> String {
-    let words: Vec<String> = held
-        .iter()
-        .map(|key| {
-            let option = match key.kind {
-                Kind::ConfigMap => "--configmap",
-                Kind::Secret => "--secret",
-            };
-            format!("{option} {}", key.name)
-        })
-        .collect();
+    list(held, |key| {
+        let option = match key.kind {
+            Kind::ConfigMap => "--configmap",
+            Kind::Secret => "--secret",
+        };
+        format!("{option} {}", key.name)
+    })
+}
+
+fn listed(held: &[ObjectKey]) -> String {
+    list(held, ToString::to_string)
+}
+
+fn list(held: &[ObjectKey], word: impl Fn(&ObjectKey) -> String) -> String {
+    let mut words: Vec<String> = held.iter().take(MOST).map(word).collect();
+    if held.len() > MOST {
+        words.push(format!("and {} more", held.len() - MOST));
+    }
     words.join(", ")
 }
 
 /// The object that is meant.
-pub(super) fn select(
-    file: &Path,
-    objects: &[Object],
+pub(super) fn select<'k>(
+    path: &Path,
+    keys: impl Iterator<Item = &'k ObjectKey>,
+    namespace: &str,
     wanted: Option<&(Kind, String)>,
 ) -> Result<ObjectKey, SelectError> {
-    let file = || file.to_owned();
-    let held = || objects.iter().map(|object| object.key.clone()).collect();
-    if objects.is_empty() {
-        return Err(SelectError::Nothing(file()));
+    let source_path = path.to_owned();
+    let (held, elsewhere): (Vec<ObjectKey>, Vec<ObjectKey>) =
+        keys.cloned().partition(|key| key.namespace == namespace);
+    if held.is_empty() && elsewhere.is_empty() {
+        return Err(SelectError::Nothing(source_path));
     }
-    let Some((kind, name)) = wanted else {
-        return match objects {
-            [one] => Ok(one.key.clone()),
-            _ => Err(SelectError::Several {
-                file: file(),
-                held: held(),
-            }),
-        };
-    };
-    let mut named = objects
-        .iter()
-        .filter(|object| object.key.kind == *kind && object.key.name == *name);
-    match (named.next(), named.next()) {
-        (Some(one), None) => Ok(one.key.clone()),
-        // One name in two namespaces.
-        (Some(_), Some(_)) => Err(SelectError::Several {
-            file: file(),
-            held: held(),
-        }),
-        (None, _) => Err(SelectError::NotThere {
-            file: file(),
-            kind: *kind,
-            name: name.clone(),
-            held: held(),
-        }),
+    if held.is_empty() {
+        return Err(SelectError::Elsewhere {
+            source_path,
+            namespace: namespace.to_owned(),
+            held: elsewhere,
+        });
+    }
+    match wanted {
+        None => match &held[..] {
+            [one] => Ok(one.clone()),
+            _ => Err(SelectError::Several { source_path, held }),
+        },
+        Some((kind, name)) => {
+            let wanted = ObjectKey {
+                kind: *kind,
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            };
+            if held.contains(&wanted) {
+                Ok(wanted)
+            } else {
+                Err(SelectError::NotThere {
+                    source_path,
+                    wanted,
+                    held,
+                })
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
-    fn object(kind: Kind, name: &str) -> Object {
-        let key = ObjectKey {
+    fn key(kind: Kind, namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey {
             kind,
-            namespace: "default".into(),
+            namespace: namespace.into(),
             name: name.into(),
-        };
-        Object::new(key, BTreeMap::new()).expect("a legal object")
+        }
     }
 
     #[test]
     fn one_object_needs_no_name_and_several_do() {
-        let file = Path::new("all.yaml");
-        let one = [object(Kind::ConfigMap, "a")];
-        assert_eq!(select(file, &one, None).map(|key| key.name), Ok("a".into()));
-        let two = [object(Kind::ConfigMap, "a"), object(Kind::Secret, "b")];
-        let error = select(file, &two, None).expect_err("ambiguous");
-        assert_eq!(
-            error.to_string(),
-            "all.yaml holds 2 objects; choose one of --configmap a, --secret b"
-        );
-        let b = (Kind::Secret, "b".to_owned());
-        assert_eq!(
-            select(file, &two, Some(&b)).map(|key| key.name),
-            Ok("b".into())
-        );
-        let a = (Kind::Secret, "a".to_owned());
-        let error = select(file, &two, Some(&a)).expect_err("the ConfigMap is not meant");
-        assert_eq!(
-            error.to_string(),
-            "all.yaml holds no Secret \"a\"; it holds --configmap a, --secret b"
-        );
-        assert_eq!(
-            select(file, &[], None),
-            Err(SelectError::Nothing(file.into()))
-        );
+        let a = key(Kind::ConfigMap, "default", "a");
+        let b = key(Kind::Secret, "default", "b");
+        let elsewhere = key(Kind::Secret, "prod", "c");
+        let choose = |held: &[&ObjectKey], wanted: Option<(Kind, &str)>| {
+            let wanted = wanted.map(|(kind, name)| (kind, name.to_owned()));
+            let path = Path::new("all.yaml");
+            select(path, held.iter().copied(), "default", wanted.as_ref())
+                .map(|key| key.to_string())
+                .map_err(|error| error.to_string())
+        };
+        let ok = |words: &str| Ok(words.to_owned());
+        let no = |words: &str| Err(words.to_owned());
+        for (held, wanted, chosen) in [
+            (&[&a][..], None, ok("ConfigMap default/a")),
+            (&[&a, &elsewhere], None, ok("ConfigMap default/a")),
+            (&[&a, &b], Some((Kind::Secret, "b")), ok("Secret default/b")),
+            (
+                &[&a, &b],
+                None,
+                no("all.yaml holds 2 objects; choose one of --configmap a, --secret b"),
+            ),
+            (
+                &[&a, &b],
+                Some((Kind::Secret, "a")),
+                no("all.yaml holds no Secret default/a; it holds --configmap a, --secret b"),
+            ),
+            (&[], None, no("all.yaml holds no ConfigMap and no Secret")),
+            (
+                &[&elsewhere],
+                Some((Kind::Secret, "c")),
+                no(
+                    "all.yaml holds nothing in namespace default; it holds Secret prod/c: choose \
+                     with --namespace",
+                ),
+            ),
+        ] {
+            assert_eq!(choose(held, wanted), chosen);
+        }
+        let many: Vec<ObjectKey> = (0..30)
+            .map(|n| key(Kind::Secret, "default", &n.to_string()))
+            .collect();
+        let error = choose(&many.iter().collect::<Vec<_>>(), None).expect_err("ambiguous");
+        assert!(error.ends_with("--secret 19, and 10 more"), "{error}");
     }
 }

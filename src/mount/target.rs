@@ -22,6 +22,14 @@ pub enum TargetError {
         /// The machine's answer.
         source: io::Error,
     },
+    /// The source would be hidden by what is served from it.
+    #[error("{} would hide {}, from which it is to be served", .path.display(), .hidden.display())]
+    Hides {
+        /// The mountpoint as it was given.
+        path: PathBuf,
+        /// The source as it was given.
+        hidden: PathBuf,
+    },
 }
 
 /// The most symlinks that are followed (`MAXSYMLINKS`, `include/linux/namei.h`).
@@ -57,6 +65,22 @@ pub(super) fn resolve(mountpoint: &Path) -> Result<PathBuf, TargetError> {
     Err(unusable())
 }
 
+/// Refuses a target at or above the source: who read the source there would wait for himself.
+pub(super) fn hides_not(
+    target: &Path,
+    mountpoint: &Path,
+    source: &Path,
+) -> Result<(), TargetError> {
+    let ways = [source.canonicalize(), std::path::absolute(source)];
+    if ways.iter().flatten().any(|way| way.starts_with(target)) {
+        return Err(TargetError::Hides {
+            path: mountpoint.to_owned(),
+            hidden: source.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// The folder beneath which the hand may mount.
 pub(super) fn root(target: &Path) -> PathBuf {
     target.parent().unwrap_or_else(|| Path::new("/")).to_owned()
@@ -78,6 +102,17 @@ mod tests {
             resolve(&home.path().join("missing/new")),
             Err(TargetError::Parent { .. })
         ));
+        std::os::unix::fs::symlink(real.join("new/in"), real.join("way")).expect("a symlink");
+        std::fs::create_dir_all(real.join("new/in")).expect("a folder");
+        let hides = |source: &str| {
+            hides_not(&resolved, Path::new("new"), &real.join(source)).map_err(|e| e.to_string())
+        };
+        for source in ["new", "new/in/x.yaml", "way", "link/new/in"] {
+            let error = hides(source).expect_err(source);
+            assert!(error.starts_with("new would hide /"), "{error}");
+        }
+        assert_eq!(hides("newer"), Ok(()));
+        assert_eq!(hides("."), Ok(()));
         assert!(matches!(
             resolve(Path::new("/")),
             Err(TargetError::NoName(_))

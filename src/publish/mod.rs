@@ -91,11 +91,34 @@ impl Publisher {
         })))
     }
 
-    /// Mounts a volume that shows `first` at `target`. When this returns, the target shows it.
+    /// Mounts a volume that shows `first` at `target`, which must be empty. When this returns, the
+    /// target shows it.
     pub fn publish(
         &self,
         name: &str,
         target: &Path,
+        first: Arc<Snapshot>,
+        settings: Settings,
+    ) -> Result<Published, PublishError> {
+        self.publish_at(name, target, false, first, settings)
+    }
+
+    /// The same at a target that may hold something, which is hidden meanwhile.
+    pub fn publish_over(
+        &self,
+        name: &str,
+        target: &Path,
+        first: Arc<Snapshot>,
+        settings: Settings,
+    ) -> Result<Published, PublishError> {
+        self.publish_at(name, target, true, first, settings)
+    }
+
+    fn publish_at(
+        &self,
+        name: &str,
+        target: &Path,
+        over: bool,
         first: Arc<Snapshot>,
         settings: Settings,
     ) -> Result<Published, PublishError> {
@@ -105,7 +128,7 @@ impl Publisher {
             target: target.to_owned(),
             source,
         };
-        hand.prepare(id, target, false).map_err(failed)?;
+        hand.prepare(id, target, over).map_err(failed)?;
         match self.mount(id, name, target, first, settings) {
             Ok(published) => Ok(published),
             Err(error) => {

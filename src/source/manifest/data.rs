@@ -13,10 +13,8 @@ use livemount_engine::object::{Bytes, Kind, MAX_OBJECT_BYTES, Object, ObjectKey,
 
 use super::error::Flaw;
 use super::fault::Fault;
-use super::fields;
 use super::parse::MAX_FILE_BYTES;
-use super::scalar::{self, What};
-use super::tree::{Entry, Mapping, Value};
+use crate::yaml::{self, Entry, Mapping, Value, What, fields, scalar};
 
 /// Go's `StdEncoding`, which does not mind bits left over at the end. That it skips line ends is
 /// done by hand.
@@ -45,7 +43,7 @@ pub(super) fn object(
         Kind::Secret => [("data", true), ("stringData", false)],
     };
     for (name, base64) in maps {
-        if let Some(map) = fields::mapping(mapping, name)? {
+        if let Some((map, _)) = fields::mapping(mapping, name, name)? {
             gather(&mut raw, key.kind, name, map, base64)?;
         }
     }
@@ -62,7 +60,11 @@ fn gather<'t>(
     base64: bool,
 ) -> Result<(), Box<Flaw>> {
     if let Some((key, line, first)) = &map.twice {
-        return Err(named(kind, key, Flaw::at(*line, Fault::Twice(*first))));
+        return Err(named(
+            kind,
+            key,
+            Flaw::at(*line, yaml::Fault::Twice(*first)),
+        ));
     }
     for (key, entry) in map.in_order() {
         let flaw = |fault| named(kind, key, Flaw::at(entry.line, fault));

@@ -1,9 +1,9 @@
-//! Why a manifest could not be read: its file, then line, object and key, then one sentence.
+//! Why a source could not be read: its file, then line, object and key, then one sentence.
 //!
 //! No value and no line of the file is ever quoted, for it may be a Secret's. A key is named where
 //! the API would accept it, or where it belongs to a `ConfigMap`: a Secret's illegal key is most
 //! likely a value that slipped out of its place, and the line says enough. What can be wrong with
-//! the contents is listed in `fault`.
+//! the contents is listed in `fault`, which of the machine's limits was met in `limit`.
 
 use std::fmt;
 use std::io;
@@ -14,16 +14,30 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use super::fault::Fault;
+use super::limit::Limit;
+use crate::yaml;
 
-/// Why a manifest could not be read.
+/// Why a source could not be read, or not all of it.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// Its contents were refused.
+    /// A file's contents were refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// Two files tell one object. Shown as
+    /// `b.yaml:1: ConfigMap default/app: told twice, first at a.yaml:7`.
+    #[error("{}: {object}: told twice, first at {}", .places[1], .places[0])]
+    Twice {
+        /// The object.
+        object: ObjectKey,
+        /// Where it is told.
+        places: Box<[Place; 2]>,
+    },
     /// It is not there.
     #[error("{}: there is no such file", .0.display())]
     Missing(PathBuf),
+    /// The folder is not there any more.
+    #[error("{}: there is no such folder", .0.display())]
+    NoFolder(PathBuf),
     /// It is there and has no bytes.
     #[error("{}: the file is empty", .0.display())]
     Empty(PathBuf),
@@ -34,23 +48,27 @@ pub enum SourceError {
     #[error("{}: somebody has it open for writing", .0.display())]
     Busy(PathBuf),
     /// The system does not let it be read.
-    #[error("{}: cannot be read: {source}", .file.display())]
+    #[error("{}: cannot be read: {source}{}", .file.display(), Limit::advice(.limit.as_ref()))]
     Read {
-        /// The file.
+        /// The file or folder.
         file: PathBuf,
         /// The system's answer.
         source: io::Error,
+        /// The limit that was met, if one was.
+        limit: Option<Limit>,
     },
     /// The system does not let it be watched.
-    #[error("{}: cannot be watched: {source}{}", .file.display(), advice(.source))]
+    #[error("{}: cannot be watched: {source}{}", .file.display(), Limit::advice(.limit.as_ref()))]
     Watch {
-        /// The file.
+        /// The file or folder.
         file: PathBuf,
         /// The system's answer.
         source: io::Error,
+        /// The limit that was met, if one was.
+        limit: Option<Limit>,
     },
     /// The watch ended although nobody asked it to.
-    #[error("the manifest is not watched any more")]
+    #[error("the source is not watched any more")]
     Ended,
 }
 
@@ -62,13 +80,36 @@ impl SourceError {
             Ok(Ok(())) | Err(_) => Self::Ended,
         }
     }
+
+    pub(super) fn read(file: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Read {
+            file: file.into(),
+            limit: Limit::of_opening(&source),
+            source,
+        }
+    }
+
+    pub(super) fn watch(file: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Watch {
+            file: file.into(),
+            limit: Limit::of_watching(&source),
+            source,
+        }
+    }
 }
 
-fn advice(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::ENOSPC) => "; the limit fs.inotify.max_user_watches is reached",
-        Some(libc::EMFILE) => "; the limit fs.inotify.max_user_instances is reached",
-        _ => "",
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, as its reader named it.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
     }
 }
 
@@ -114,9 +155,13 @@ pub struct Flaw {
 
 impl Flaw {
     /// A fault of which only the line is known.
-    pub(super) fn at(line: usize, fault: Fault) -> Box<Self> {
+    pub(super) fn at(line: usize, fault: impl Into<Fault>) -> Box<Self> {
+        Self::new(Some(line), fault.into())
+    }
+
+    fn new(line: Option<usize>, fault: Fault) -> Box<Self> {
         Box::new(Self {
-            line: Some(line),
+            line,
             object: None,
             key: None,
             fault,
@@ -133,5 +178,11 @@ impl Flaw {
     pub(super) fn key(mut self: Box<Self>, key: &str) -> Box<Self> {
         self.key = Some(key.to_owned());
         self
+    }
+}
+
+impl From<yaml::Flaw> for Box<Flaw> {
+    fn from(flaw: yaml::Flaw) -> Self {
+        Flaw::new(flaw.line, flaw.fault.into())
     }
 }

@@ -6,40 +6,14 @@
 use livemount_engine::object::{KeyError, Kind, MAX_OBJECT_BYTES};
 use thiserror::Error;
 
-use super::documents::{MAX_DEPTH, MAX_VALUES};
-use super::parse::MAX_FILE_BYTES;
-use super::scalar::What;
+use crate::yaml::{self, What};
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
-    /// The file is too large to be read.
-    #[error("the file has more than {MAX_FILE_BYTES} bytes")]
-    FileTooLarge,
-    /// The file's bytes are no text.
-    #[error("not YAML: it is not UTF-8")]
-    NotUtf8,
-    /// A character that YAML forbids.
-    #[error("not YAML: a control character; put binary values under binaryData as base64")]
-    Control,
-    /// The text breaks YAML's grammar.
-    #[error("not YAML: {0}")]
-    Syntax(&'static str),
-    /// Collections within collections without end.
-    #[error("nested more than {MAX_DEPTH} deep")]
-    TooDeep,
-    /// More values than any manifest has.
-    #[error("the file has more than {MAX_VALUES} values")]
-    TooManyValues,
-    /// An alias inside the node that it names.
-    #[error("an alias stands inside the value that it names")]
-    AliasInItself,
-    /// A key that JSON could not have.
-    #[error("{0} as a key; if this is a template, render it first")]
-    NotAKey(What),
-    /// A merge key whose value is no mapping.
-    #[error("the merge key << takes a mapping or a list of mappings, not {0}")]
-    Merge(What),
+    /// It is wrong whatever it speaks of.
+    #[error(transparent)]
+    Yaml(#[from] yaml::Fault),
     /// A document that is no mapping.
     #[error("not a manifest: it is {0} where a mapping with apiVersion and kind should be")]
     NotAMapping(What),
@@ -49,31 +23,13 @@ pub enum Fault {
     /// A `ConfigMap` or Secret without a name.
     #[error("a {0} without metadata.name")]
     NoName(Kind),
-    /// A name that the API refuses.
-    #[error("{field} is not a legal name: {why}")]
-    Name {
-        /// Which field.
-        field: &'static str,
-        /// The rule that it breaks.
-        why: &'static str,
-    },
-    /// A field of the wrong type.
-    #[error("{field} must be {want}, not {found}")]
-    Type {
-        /// Which field.
-        field: &'static str,
-        /// What belongs there.
-        want: What,
-        /// What stands there.
-        found: What,
-    },
     /// A field that the kind does not have.
     #[error("this field is unknown; a {} has apiVersion, kind, metadata, {}", .0, fields(*.0))]
     UnknownField(Kind),
     /// A list of manifests inside a list of manifests.
     #[error("a List inside a List")]
     ListInList,
-    /// The same field, key or object again.
+    /// The same object again.
     #[error("told twice, first on line {0}")]
     Twice(usize),
     /// The same key in both maps of a `ConfigMap`.

@@ -11,17 +11,22 @@ use std::path::Path;
 use livemount_engine::object::{Kind, Object, ObjectKey};
 
 use super::data;
-use super::documents::Documents;
 use super::error::{Flaw, ManifestError};
 use super::fault::Fault;
-use super::fields;
-use super::name;
-use super::scalar::What;
-use super::tree::{Mapping, Node, Value};
+use crate::yaml::{self, Documents, Mapping, Node, Value, What, fields, name};
 
 /// The largest file that is read: five objects of the largest request that the API takes (3 MiB),
 /// and small enough to be held in memory twice.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
+
+/// An object and the line where it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The object.
+    pub object: Object,
+    /// The line, counted from 1.
+    pub line: usize,
+}
 
 /// Reads every `v1` `ConfigMap` and Secret of a manifest in YAML or JSON, in the file's order. The
 /// origin is named in the error and nothing else; objects without a namespace get the default one.
@@ -29,7 +34,7 @@ pub fn parse(
     origin: &Path,
     bytes: &[u8],
     default_namespace: &str,
-) -> Result<Vec<Object>, ManifestError> {
+) -> Result<Vec<Placed>, ManifestError> {
     let mut manifest = Manifest {
         default_namespace,
         lines: HashMap::new(),
@@ -48,12 +53,12 @@ struct Manifest<'n> {
     default_namespace: &'n str,
     /// Where each object was told.
     lines: HashMap<ObjectKey, usize>,
-    objects: Vec<Object>,
+    objects: Vec<Placed>,
 }
 
 impl Manifest<'_> {
     fn read(&mut self, bytes: &[u8]) -> Result<(), Box<Flaw>> {
-        let mut documents = Documents::new(text(bytes)?);
+        let mut documents = Documents::new(bytes, MAX_FILE_BYTES)?;
         while let Some(root) = documents.next()? {
             self.document(&root)?;
         }
@@ -89,14 +94,9 @@ impl Manifest<'_> {
                 }
                 self.object(mapping, item.line, version, kind)
             }),
-            _ => Err(Flaw::at(
-                entry.line,
-                Fault::Type {
-                    field: "items",
-                    want: What::Sequence,
-                    found: entry.node.what(),
-                },
-            )),
+            _ => {
+                Err(fields::mistyped(entry.line, "items", What::Sequence, entry.node.what()).into())
+            }
         }
     }
 
@@ -113,13 +113,13 @@ impl Manifest<'_> {
             ("v1", "Secret") => Kind::Secret,
             _ => return Ok(()),
         };
-        let metadata = fields::mapping(mapping, "metadata")?;
+        let metadata = fields::mapping(mapping, "metadata", "metadata")?.map(|(inner, _)| inner);
         let key = self.key(kind, metadata, line)?;
         if let Some(first) = self.lines.insert(key.clone(), line) {
             return Err(Flaw::at(line, Fault::Twice(first)).of(&key));
         }
         let object = build(&key, mapping, metadata, line).map_err(|flaw| flaw.of(&key))?;
-        self.objects.push(object);
+        self.objects.push(Placed { object, line });
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Manifest<'_> {
         metadata: Option<&Mapping<'_>>,
         line: usize,
     ) -> Result<ObjectKey, Box<Flaw>> {
-        let field = |name, field| match metadata {
+        let field = |name, field: &'static str| match metadata {
             Some(metadata) => fields::text(metadata, name, field),
             None => Ok(None),
         };
@@ -138,7 +138,10 @@ impl Manifest<'_> {
         else {
             return Err(Flaw::at(line, Fault::NoName(kind)));
         };
-        let illegal = |line, field, why| Flaw::at(line, Fault::Name { field, why });
+        let illegal = |line, field: &'static str, why| {
+            let field = field.into();
+            Flaw::at(line, yaml::Fault::Name { field, why })
+        };
         name::subdomain(name).map_err(|why| illegal(at, "metadata.name", why))?;
         let namespace = match field("namespace", "metadata.namespace")? {
             Some((namespace, at)) if !namespace.is_empty() => {
@@ -152,26 +155,6 @@ impl Manifest<'_> {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         })
-    }
-}
-
-/// The file as text, without what YAML does not let stand in it.
-fn text(bytes: &[u8]) -> Result<&str, Box<Flaw>> {
-    let line_of = |at: usize| 1 + bytes[..at].split(|b| *b == b'\n').skip(1).count();
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(Box::new(Flaw {
-            line: None,
-            object: None,
-            key: None,
-            fault: Fault::FileTooLarge,
-        }));
-    }
-    let text = str::from_utf8(bytes)
-        .map_err(|error| Flaw::at(line_of(error.valid_up_to()), Fault::NotUtf8))?;
-    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
-    match text.find(control) {
-        Some(at) => Err(Flaw::at(line_of(at), Fault::Control)),
-        None => Ok(text),
     }
 }
 
@@ -218,7 +201,7 @@ fn build(
     }
     fields::text(mapping, "type", "type")?;
     let mut object = data::object(key, mapping, line)?;
-    object.immutable = fields::truth(mapping, "immutable")?.unwrap_or(false);
+    object.immutable = fields::truth(mapping, "immutable", "immutable")?.unwrap_or(false);
     if let Some(metadata) = metadata {
         fields::told_once(metadata)?;
         let own = |(text, _): (&str, _)| text.to_owned();

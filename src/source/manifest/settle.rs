@@ -7,13 +7,13 @@
 //! network filesystems) size and times before and after must agree, which sees a writer at work but
 //! not one who rests. Does not wait and does not look at the bytes.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::parse::MAX_FILE_BYTES;
+use super::sys::{Writers, keep_writers_out};
 
 /// How often a file that changes under the read is read again.
 const TRIES: usize = 8;
@@ -87,36 +87,9 @@ fn same_version(a: &Metadata, b: &Metadata) -> bool {
     stamp(a) == stamp(b)
 }
 
-#[derive(PartialEq, Eq)]
-enum Writers {
-    /// There are some.
-    Present,
-    /// There are none, or the kernel does not say.
-    Unseen,
-}
-
-/// Lets nobody open the file for writing until it is closed here, if nobody has.
-fn keep_writers_out(file: &File) -> Writers {
-    /// `fcntl.h`; the libc crate has it for some targets only.
-    const F_SETSIG: libc::c_int = 10;
-    let fd = file.as_raw_fd();
-    // SAFETY: the descriptor is open for as long as `file` is borrowed; both commands take an
-    // integer and touch no memory. The signal for a writer who waits is one that is ignored by
-    // default, since the one that is usual for it would end this process.
-    let lease = unsafe {
-        libc::fcntl(fd, F_SETSIG, libc::SIGURG);
-        libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK)
-    };
-    let refused = lease == -1 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
-    if refused {
-        Writers::Present
-    } else {
-        Writers::Unseen
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;

@@ -4,178 +4,99 @@
 //! above it that is moved away and made anew. All of them happen to a name in a folder, so each
 //! folder that a step of the path is looked up in is watched before that step is taken: what
 //! changes later is heard, what changed earlier is seen. The file's inode is watched too, for
-//! writers who come by another name (hard links, a file mounted on its own).
-//!
-//! Knows names, not contents, and decides nothing: [`Heard`] says what happened to the path.
+//! writers who come by another name (hard links, a file mounted on its own), and so are all names
+//! in a folder that is the source.
 
-use std::collections::{HashMap, VecDeque};
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use inotify::{Event, EventMask, WatchDescriptor, WatchMask, Watches};
-use tracing::debug;
-
+use super::ears::{Ears, End, Step, Who};
 use super::settle::is_absence;
 
 /// How many symlinks a path may lead through, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// The steps of a path as they were when it was last walked.
-#[derive(Default)]
-pub(super) struct Trail {
-    steps: HashMap<WatchDescriptor, Vec<Step>>,
-    /// Whether a file stands at the end.
-    pub leads_to_file: bool,
+/// What stands at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A folder.
+    Folder,
+    /// Something else.
+    File,
 }
 
-/// A name that is looked up in a watched folder, or the file itself, which has none.
-struct Step {
-    name: Option<OsString>,
-    last: bool,
+/// Walks an absolute path and listens at its steps, and no longer at those of a former walk. After
+/// an error the steps before it are listened to.
+pub(super) fn walk(ears: &mut Ears, who: &Who, path: &Path) -> io::Result<Found> {
+    ears.anew(who, |ears| follow(ears, who, path))
 }
 
-/// What events mean for a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
-    /// A step may lead elsewhere now.
-    pub moved: bool,
-    /// A writer has closed the file.
-    pub closed: bool,
-}
-
-impl Heard {
-    /// Nothing is known of what happened: look again.
-    pub(super) const UNKNOWN: Self = Self {
-        moved: true,
-        closed: true,
-    };
-
-    /// Whether nothing happened to the path.
-    pub(super) fn is_nothing(self) -> bool {
-        self == Self::default()
-    }
-}
-
-impl std::ops::BitOrAssign for Heard {
-    fn bitor_assign(&mut self, other: Self) {
-        self.moved |= other.moved;
-        self.closed |= other.closed;
-    }
-}
-
-impl Trail {
-    /// Walks an absolute path and watches its steps; watches that an earlier walk set and this one
-    /// does not need are taken away. After an error the steps before it are watched.
-    pub(super) fn walk(&mut self, watches: &mut Watches, path: &Path) -> io::Result<()> {
-        let before = std::mem::take(self).steps;
-        let walked = self.follow(watches, path);
-        for wd in before.into_keys() {
-            if !self.steps.contains_key(&wd) {
-                // It is gone by itself where its folder is.
-                let _ = watches.remove(wd);
-            }
+fn follow(ears: &mut Ears, who: &Who, path: &Path) -> io::Result<Found> {
+    let mut here = PathBuf::from("/");
+    let mut rest = VecDeque::new();
+    let mut links = 0;
+    unfold(path, &mut here, &mut rest);
+    while let Some(name) = rest.pop_front() {
+        if name == ".." {
+            here.push(name);
+            continue;
         }
-        walked
-    }
-
-    fn follow(&mut self, watches: &mut Watches, path: &Path) -> io::Result<()> {
-        let folder = WatchMask::CREATE
-            | WatchMask::MOVE
-            | WatchMask::DELETE
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::ONLYDIR;
-        let mut here = PathBuf::from("/");
-        let mut rest = VecDeque::new();
-        let mut links = 0;
-        unfold(path, &mut here, &mut rest);
-        while let Some(name) = rest.pop_front() {
-            if name == ".." {
-                here.push(name);
-                continue;
-            }
-            let heard = Self::listen(watches, &here, folder)?;
-            let at = here.join(&name);
-            let found = fs::symlink_metadata(&at);
-            let link = found.as_ref().is_ok_and(fs::Metadata::is_symlink);
-            let last = !link && rest.is_empty();
-            if let Some(wd) = heard {
-                let name = Some(name);
-                self.steps.entry(wd).or_default().push(Step { name, last });
-            }
-            let found = match found {
-                Ok(found) => found,
-                Err(error) if is_absence(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            if link {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(io::Error::from_raw_os_error(libc::ELOOP));
-                }
-                match fs::read_link(&at) {
-                    Ok(target) => unfold(&target, &mut here, &mut rest),
-                    // Swapped since: that was heard.
-                    Err(_) => return Ok(()),
-                }
-            } else if last {
-                self.leads_to_file = true;
-                if found.is_file() {
-                    let file = WatchMask::CLOSE_WRITE | WatchMask::DONT_FOLLOW;
-                    if let Some(wd) = Self::listen(watches, &at, file)? {
-                        let last = Step { name: None, last };
-                        self.steps.entry(wd).or_default().push(last);
-                    }
-                }
-            } else {
-                here = at;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets a watch. One that may not be set, or whose folder has just gone, is done without.
-    fn listen(
-        watches: &mut Watches,
-        path: &Path,
-        mask: WatchMask,
-    ) -> io::Result<Option<WatchDescriptor>> {
-        match watches.add(path, mask) {
-            Ok(wd) => Ok(Some(wd)),
-            Err(error) if is_absence(&error) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                debug!(path = %path.display(), "cannot be watched; changes there are not heard");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What an event means for the path.
-    pub(super) fn hear(&self, event: &Event<&OsStr>) -> Heard {
-        if event.mask.contains(EventMask::Q_OVERFLOW) {
-            return Heard::UNKNOWN;
-        }
-        let Some(steps) = self.steps.get(&event.wd) else {
-            return Heard::default();
+        let at = here.join(&name);
+        // Watched before it is looked at. Whether the step is the last one is known only then, and a
+        // step that is taken for the last one hears more, not less.
+        let end = if rest.is_empty() {
+            End::Here
+        } else {
+            End::Further
         };
-        let mut heard = Heard::default();
-        if event
-            .mask
-            .intersects(EventMask::IGNORED | EventMask::UNMOUNT)
-        {
-            heard.moved = true;
+        ears.listen(who, &here, Step::Name(name, end))?;
+        let found = match fs::symlink_metadata(&at) {
+            Ok(found) => found,
+            Err(error) if is_absence(&error) => return Ok(Found::Nothing),
+            Err(error) => return Err(error),
+        };
+        if found.is_symlink() {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            match fs::read_link(&at) {
+                Ok(target) => unfold(&target, &mut here, &mut rest),
+                // Swapped since: that was heard.
+                Err(_) => return Ok(Found::Nothing),
+            }
+        } else if rest.is_empty() {
+            return arrive(ears, who, &at, &found);
+        } else {
+            here = at;
         }
-        for step in steps
-            .iter()
-            .filter(|step| step.name.as_deref() == event.name)
-        {
-            let closed = event.mask.contains(EventMask::CLOSE_WRITE);
-            heard.moved |= !closed;
-            heard.closed |= closed && step.last;
+    }
+    // The path ends in `..`, or is the root.
+    match fs::metadata(&here) {
+        Ok(found) => arrive(ears, who, &here, &found),
+        Err(error) if is_absence(&error) => Ok(Found::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Listens at the end of a path.
+fn arrive(ears: &mut Ears, who: &Who, at: &Path, found: &Metadata) -> io::Result<Found> {
+    if found.is_dir() {
+        // Only what is the source itself is listed.
+        if who.is_none() {
+            ears.listen(who, at, Step::Every)?;
         }
-        heard
+        Ok(Found::Folder)
+    } else {
+        if found.is_file() {
+            ears.listen(who, at, Step::Itself)?;
+        }
+        Ok(Found::File)
     }
 }
 
@@ -200,17 +121,18 @@ mod tests {
 
     use super::*;
 
+    fn watched(inotify: &Inotify) -> usize {
+        let info = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
+        let info = fs::read_to_string(info).expect("readable");
+        info.lines().filter(|l| l.starts_with("inotify")).count()
+    }
+
     #[test]
     fn a_walk_leaves_no_watch_of_the_one_before() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
-        let inotify = Inotify::init().expect("inotify");
-        let info = format!("/proc/self/fdinfo/{}", inotify.as_raw_fd());
-        let watched = || {
-            let info = fs::read_to_string(&info).expect("readable");
-            info.lines().filter(|l| l.starts_with("inotify")).count()
-        };
-        let mut trail = Trail::default();
+        let (inotify, mut ears) = Ears::new().expect("inotify");
+        let mut go = |path: &str| walk(&mut ears, &None, &at(path)).expect("walked");
         let mut counts = Vec::new();
         for i in 0..3 {
             let target = format!("v{i}");
@@ -218,19 +140,37 @@ mod tests {
             fs::write(at(&target).join("file"), "x").expect("written");
             symlink(&target, at("new")).expect("linked");
             fs::rename(at("new"), at("link")).expect("renamed");
-            let walked = trail.walk(&mut inotify.watches(), &at("link/file"));
-            walked.expect("walked");
-            assert!(trail.leads_to_file);
-            counts.push(watched());
+            assert_eq!(go("link/file"), Found::File);
+            counts.push(watched(&inotify));
         }
         // Every folder from the root on, the link's target and the file.
         let depth = folder.path().components().count();
         assert_eq!(counts, [depth + 2; 3]);
         fs::remove_file(at("link")).expect("removed");
-        trail
-            .walk(&mut inotify.watches(), &at("link/file"))
-            .expect("walked");
-        assert!(!trail.leads_to_file);
-        assert_eq!(watched(), depth);
+        assert_eq!(go("link/file"), Found::Nothing);
+        assert_eq!(watched(&inotify), depth);
+        // A folder is watched for its names.
+        assert_eq!(go("v0"), Found::Folder);
+        assert_eq!(watched(&inotify), depth + 1);
+        assert_eq!(go("v0/.."), Found::Folder);
+        assert_eq!(watched(&inotify), depth);
+    }
+
+    #[test]
+    fn a_watch_goes_with_its_last_listener() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("a"), "").expect("written");
+        fs::write(folder.path().join("b"), "").expect("written");
+        let (inotify, mut ears) = Ears::new().expect("inotify");
+        let depth = folder.path().components().count();
+        for name in ["a", "b"] {
+            let path = folder.path().join(name);
+            walk(&mut ears, &Some(name.into()), &path).expect("walked");
+        }
+        assert_eq!(watched(&inotify), depth + 2);
+        ears.forget(&Some("a".into()));
+        assert_eq!(watched(&inotify), depth + 1);
+        ears.forget(&Some("b".into()));
+        assert_eq!(watched(&inotify), 0);
     }
 }

@@ -1,201 +1,217 @@
-//! A file under watch: events in, readings out, one step at a time.
+//! A source under watch: what was heard in, readings out, one step at a time.
 //!
-//! Holds what has to be known from one event to the next: the trail, the bytes that were told last,
-//! and since when there has been nothing to read. When to take which step is the loop's in `file`.
+//! Holds what has to be known from one event to the next. Everything here touches the disk and may
+//! wait for it, so it runs on a thread of its own; when to take which step is the loop's in
+//! `manifests`.
 
-use std::io;
-use std::path::{PathBuf, absolute};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
-use inotify::{Inotify, Watches};
-use tokio::io::unix::AsyncFd;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use super::around::Own;
+use super::ears::{Ears, Noise, Who};
 use super::error::SourceError;
-use super::file::{ManifestFile, Reading};
-use super::parse::parse;
-use super::settle::{self, Whole};
-use super::trail::{Heard, Trail};
+use super::manifests::{Manners, Reading};
+use super::page::{Page, Said};
+use super::shelf::Shelf;
+use super::trail::walk;
 
-/// How many bytes of events are taken at once, and how often before they are acted on.
-const EVENTS: usize = 4096;
-const ROUNDS: usize = 64;
-
-/// Whether there is anything to read.
-#[derive(Clone, Copy)]
-enum Absence {
-    /// There is.
-    No,
-    /// There is not, since then, and nobody has been told.
-    Since(Instant, fn(PathBuf) -> SourceError),
-    /// There is not, which has been told.
-    Told,
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One file, whose page has no name.
+    File,
+    /// A folder of files.
+    Folder,
 }
 
-/// A file that is being watched.
+/// A source that is being watched.
 pub(super) struct Watch {
-    file: ManifestFile,
-    /// The same path from the root on, so that folders above a relative one are heard too.
-    absolute: PathBuf,
-    ears: AsyncFd<Inotify>,
-    watches: Watches,
-    trail: Trail,
-    absence: Absence,
-    /// The bytes that were told last.
-    last: Option<Arc<[u8]>>,
+    pub(super) manners: Manners,
+    pub(super) shape: Shape,
+    /// The path as it was given, for words.
+    pub(super) shown: PathBuf,
+    /// The same from the root on, so that folders above a relative one are heard too.
+    pub(super) absolute: PathBuf,
+    pub(super) ears: Ears,
+    pub(super) pages: BTreeMap<Who, Page>,
+    pub(super) shelf: Shelf,
+    /// A folder's own state; a file's is in its page.
+    pub(super) own: Own,
+    /// What was told of each path and may still hold.
+    pub(super) told: HashMap<Who, HashSet<String>>,
+    /// When those who cannot be heard were looked at last.
+    pub(super) polled: Instant,
 }
 
 impl Watch {
-    pub(super) fn new(file: ManifestFile) -> io::Result<Self> {
-        let inotify = Inotify::init()?;
-        let watches = inotify.watches();
-        // SAFETY: `Inotify` owns its descriptor, gives the same one for as long as it lives and
-        // closes it when it is dropped, which `AsyncFd` does after it has let go of it.
-        let ears = unsafe { AsyncFd::register(inotify) }?;
-        let mut watch = Self {
-            absolute: absolute(&file.path)?,
-            file,
-            watches,
-            ears,
-            trail: Trail::default(),
-            absence: Absence::No,
-            last: None,
+    /// Does what was heard, and what is due, and says what there is to tell.
+    pub(super) fn act(&mut self, noise: &Noise) -> Vec<Reading> {
+        let now = Instant::now();
+        let mut tell = Vec::new();
+        if noise.again {
+            self.told.clear();
+            self.shelf.tell_again();
+            self.pages.values_mut().for_each(Page::forget);
+        }
+        let poll = self.needs_polling() && self.polled + self.manners.poll <= now;
+        if poll {
+            self.polled = now;
+        }
+        let mut fresh = BTreeSet::new();
+        let there = match self.shape {
+            Shape::File => true,
+            Shape::Folder => self.look_around(noise, poll, now, &mut fresh, &mut tell),
         };
-        // Walked here as well, so that who cannot watch at all ends at once.
-        watch.trail.walk(&mut watch.watches, &watch.absolute)?;
-        Ok(watch)
+        if there {
+            self.read(noise, poll, now, &fresh, &mut tell);
+        }
+        self.tell_lacks(now, &mut tell);
+        let changed = self.shelf.settle(now);
+        tell.extend(self.shelf.overdue(now).into_iter().map(Reading::Broken));
+        if changed {
+            tell.push(Reading::Objects(self.shelf.objects()));
+        }
+        tell
     }
 
-    /// What has happened to the path so far.
-    #[cfg(test)]
-    pub(super) fn heard_so_far(&mut self) -> Heard {
-        let (heard, drained) = drain(self.ears.get_mut(), &self.trail).expect("readable");
-        assert!(drained);
-        heard
-    }
-
-    /// When there has been nothing to read for so long that it is time to tell.
+    /// When something is due though nothing is heard.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.absence {
-            Absence::Since(since, _) => Some(since + self.file.grace),
-            Absence::No | Absence::Told => None,
+        let grace = self.manners.grace;
+        let lacks = self.pages.values().map(|page| page.absence);
+        let lacks = lacks.chain([self.own.absence]);
+        let lacks = lacks.filter_map(|absence| absence.deadline(grace));
+        let poll = self
+            .needs_polling()
+            .then(|| self.polled + self.manners.poll);
+        lacks.chain(poll).chain(self.shelf.deadline()).min()
+    }
+
+    fn needs_polling(&self) -> bool {
+        self.own.is_polled() || self.pages.values().any(Page::is_polled)
+    }
+
+    /// Reads the files that something happened to, or that are due.
+    fn read(
+        &mut self,
+        noise: &Noise,
+        poll: bool,
+        now: Instant,
+        fresh: &BTreeSet<Who>,
+        tell: &mut Vec<Reading>,
+    ) {
+        let all: Vec<Who> = self.pages.keys().cloned().collect();
+        for who in all {
+            let heard = noise.of(&who);
+            let page = &self.pages[&who];
+            let moved = heard.moved || fresh.contains(&who);
+            let due = poll && page.is_polled();
+            let mut listened = Ok(());
+            if moved || (due && page.unheard) {
+                listened = self.listen(&who);
+            }
+            if moved || heard.closed || due {
+                self.turn(&who, now, tell);
+            }
+            // Where it cannot be read either, that has been told.
+            if let Err(error) = listened
+                && !self.pages[&who].failed
+            {
+                self.complain(&who, error, tell);
+            }
         }
     }
 
-    /// Waits until something happens to the path.
-    pub(super) async fn hear(&mut self) -> io::Result<Heard> {
-        loop {
-            let mut ready = self.ears.readable_mut().await?;
-            let (heard, drained) = drain(ready.get_inner_mut(), &self.trail)?;
-            if drained {
-                ready.clear_ready();
-            }
-            if !heard.is_nothing() {
-                return Ok(heard);
-            }
+    /// Listens to the changes of a file.
+    pub(super) fn listen(&mut self, who: &Who) -> Result<(), SourceError> {
+        let path = self.path(who);
+        let walked = walk(&mut self.ears, who, &path);
+        if let Some(page) = self.pages.get_mut(who) {
+            page.deaf = (self.manners.deaf)(&path);
+            page.unheard = walked.is_err();
+        }
+        match walked {
+            Ok(_) => Ok(()),
+            Err(error) => Err(SourceError::watch(self.shown(who), error)),
         }
     }
 
-    /// Does what was heard, if anything, and says what there is to tell.
-    pub(super) async fn act(&mut self, heard: Heard) -> Option<Reading> {
-        let file = self.file.path.clone();
-        if heard.moved
-            && let Err(source) = self.trail.walk(&mut self.watches, &self.absolute)
-        {
-            self.last = None;
-            return Some(Reading::Broken(SourceError::Watch { file, source }));
-        }
-        if !heard.is_nothing() {
-            let reading = if self.trail.leads_to_file {
-                self.read().await
-            } else {
-                self.away(SourceError::Missing)
-            };
-            if reading.is_some() {
-                return reading;
-            }
-        }
-        match self.absence {
-            Absence::Since(since, why) if since.elapsed() >= self.file.grace => {
-                self.absence = Absence::Told;
-                self.last = None;
-                Some(Reading::Broken(why(file)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Notes that there is nothing to read.
-    fn away(&mut self, why: fn(PathBuf) -> SourceError) -> Option<Reading> {
-        self.absence = match self.absence {
-            Absence::No => Absence::Since(Instant::now(), why),
-            Absence::Since(since, _) => Absence::Since(since, why),
-            Absence::Told => Absence::Told,
+    /// Reads one file.
+    fn turn(&mut self, who: &Who, now: Instant, tell: &mut Vec<Reading>) {
+        let (path, shown) = (self.path(who), self.shown(who));
+        let Some(page) = self.pages.get_mut(who) else {
+            return;
         };
-        None
+        let said = page.read(
+            &path,
+            &shown,
+            &self.manners.namespace,
+            now,
+            self.manners.poll,
+        );
+        self.take(who, &shown, said, tell);
     }
 
-    /// Reads and parses on a thread of its own: a large file or a slow disk holds up no one else.
-    async fn read(&mut self) -> Option<Reading> {
-        let path = self.absolute.clone();
-        let file = self.file.clone();
-        let last = self.last.clone();
-        let read = spawn_blocking(move || {
-            let whole = settle::read(&path, false);
-            let objects = match &whole {
-                Ok(Whole::Bytes(bytes)) if last.as_deref() != Some(bytes) => {
-                    Some(parse(&file.path, bytes, &file.namespace))
+    fn take(&mut self, who: &Who, shown: &Path, said: Option<Said>, tell: &mut Vec<Reading>) {
+        match said {
+            Some(Said::Objects(objects)) => {
+                self.told.remove(who);
+                self.shelf.put(shown, objects);
+            }
+            Some(Said::Broken(error)) => {
+                self.shelf.spoil(shown);
+                if let SourceError::Manifest(_) = error {
+                    // Its writer waits for an answer, also where it is the one of before.
+                    self.told.remove(who);
                 }
-                _ => None,
-            };
-            (whole, objects)
-        });
-        let (whole, objects) = match read.await {
-            Ok(read) => read,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is being taken down.
-                Err(_) => return None,
-            },
-        };
-        let file = self.file.path.clone();
-        let broken = match whole {
-            Ok(Whole::Absent) => return self.away(SourceError::Missing),
-            Ok(Whole::Empty) => return self.away(SourceError::Empty),
-            Ok(Whole::Busy) => return self.away(SourceError::Busy),
-            Ok(Whole::Bytes(bytes)) => {
-                self.absence = Absence::No;
-                let objects = objects?;
-                self.last = Some(bytes.into());
-                return Some(match objects {
-                    Ok(objects) => Reading::Objects(objects),
-                    Err(error) => Reading::Broken(error.into()),
-                });
+                self.complain(who, error, tell);
             }
-            Ok(Whole::NotAFile) => SourceError::NotAFile(file),
-            Err(source) => SourceError::Read { file, source },
+            None => {}
+        }
+    }
+
+    /// Tells what has been lacking for too long.
+    fn tell_lacks(&mut self, now: Instant, tell: &mut Vec<Reading>) {
+        let grace = self.manners.grace;
+        if let Some(why) = self.own.absence.overdue(now, grace) {
+            self.complain(&None, why(self.shown.clone()), tell);
+        }
+        let overdue = |(who, page): (&Who, &mut Page)| {
+            let why = page.absence.overdue(now, grace)?;
+            page.forget();
+            Some((who.clone(), why))
         };
-        self.absence = Absence::No;
-        self.last = None;
-        Some(Reading::Broken(broken))
+        let lacks: Vec<_> = self.pages.iter_mut().filter_map(overdue).collect();
+        for (who, why) in lacks {
+            let shown = self.shown(&who);
+            let said = Said::Broken(why(shown.clone()));
+            self.take(&who, &shown, Some(said), tell);
+        }
+    }
+
+    /// Tells what is wrong, unless that was told and nothing was right since.
+    pub(super) fn complain(&mut self, who: &Who, error: SourceError, tell: &mut Vec<Reading>) {
+        let told = self.told.entry(who.clone()).or_default();
+        if told.insert(error.to_string()) {
+            tell.push(Reading::Broken(error));
+        }
+    }
+
+    /// Where a file is.
+    pub(super) fn path(&self, who: &Who) -> PathBuf {
+        below(&self.absolute, who)
+    }
+
+    /// What a file is called.
+    pub(super) fn shown(&self, who: &Who) -> PathBuf {
+        below(&self.shown, who)
     }
 }
 
-/// Takes the events that are there. Says whether these were all.
-fn drain(ears: &mut Inotify, trail: &Trail) -> io::Result<(Heard, bool)> {
-    let mut buffer = [0; EVENTS];
-    let mut heard = Heard::default();
-    for _ in 0..ROUNDS {
-        match ears.read_events(&mut buffer) {
-            Ok(events) => {
-                for event in events {
-                    heard |= trail.hear(&event);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((heard, true)),
-            Err(error) => return Err(error),
-        }
+fn below(path: &Path, who: &Who) -> PathBuf {
+    match who {
+        Some(name) => path.join(name),
+        None => path.to_owned(),
     }
-    Ok((heard, false))
 }

@@ -5,15 +5,17 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::watch::Watch;
-use super::{ManifestFile, Reading, SourceError};
+use super::ears::{Heard, Noise};
+use super::manifests::Manners;
+use super::{Manifests, Objects, Reading, SourceError, open};
 
 const NEVER: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(1);
@@ -27,19 +29,24 @@ fn manifest(n: u32) -> String {
     )
 }
 
-/// The number that a reading says.
-fn number(reading: Reading) -> u32 {
-    match reading {
-        Reading::Objects(objects) => {
-            let said = |key| {
-                let text = str::from_utf8(&objects[0].data()[key]).expect("text");
-                text.parse::<u32>().expect("a number")
-            };
-            assert_eq!(said("first"), said("last"));
-            said("first")
-        }
-        Reading::Broken(error) => panic!("{error}"),
-    }
+/// The number that the only object says.
+fn number(objects: &Objects) -> u32 {
+    let object = objects.values().next().expect("an object");
+    let said = |key| {
+        let text = str::from_utf8(&object.data()[key]).expect("text");
+        text.parse::<u32>().expect("a number")
+    };
+    assert_eq!(said("first"), said("last"));
+    said("first")
+}
+
+/// A file that is read with this patience.
+fn open_with(path: &Path, grace: Duration) -> Manifests {
+    let manners = Manners {
+        grace,
+        ..Manners::new("default")
+    };
+    open::open(path.to_owned(), manners).expect("legal")
 }
 
 struct Watched {
@@ -49,20 +56,19 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches `path` below a new folder that was laid out first, up to its first reading.
-    async fn new(path: &str, grace: Duration, lay: impl FnOnce(&Path)) -> Self {
+    /// Watches `path` below a new folder that was laid out first.
+    fn new(path: &str, grace: Duration, lay: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         lay(folder.path());
         let (tell, readings) = mpsc::channel(1);
-        let file = ManifestFile::new(folder.path().join(path), "default").with_grace(grace);
-        let task = tokio::spawn(file.watch(tell));
-        let mut watched = Self {
+        let file = open_with(&folder.path().join(path), grace);
+        assert_eq!(number(&file.objects()), 1);
+        let task = tokio::spawn(file.watch(tell, Arc::new(Notify::new())));
+        Self {
             folder,
             readings,
             task,
-        };
-        assert_eq!(watched.number().await, 1);
-        watched
+        }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -80,7 +86,10 @@ impl Watched {
     }
 
     async fn number(&mut self) -> u32 {
-        number(self.reading().await)
+        match self.reading().await {
+            Reading::Objects(objects) => number(&objects),
+            Reading::Broken(error) => panic!("{error}"),
+        }
     }
 
     async fn refusal(&mut self) -> String {
@@ -116,7 +125,7 @@ fn one(folder: &Path) {
 
 #[tokio::test]
 async fn a_rename_onto_the_name_is_one_reading() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..5 {
         watched.replace("app.yaml", n);
         assert_eq!(watched.number().await, n);
@@ -136,7 +145,7 @@ fn half(n: u32) -> String {
 
 #[tokio::test]
 async fn a_write_in_place_is_read_when_it_is_closed() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..20 {
         let mut file = File::create(watched.at("app.yaml")).expect("opened");
         file.write_all(half(n).as_bytes()).expect("written");
@@ -150,27 +159,33 @@ async fn a_write_in_place_is_read_when_it_is_closed() {
     }
 }
 
-#[tokio::test]
-async fn a_mere_modify_is_not_even_heard() {
+#[test]
+fn a_mere_modify_is_not_even_heard() {
     let folder = tempfile::tempdir().expect("a folder");
     one(folder.path());
     let path = folder.path().join("app.yaml");
-    let file = ManifestFile::new(&path, "default");
-    let mut watch = Watch::new(file).expect("watched");
+    let mut file = open_with(&path, NEVER);
+    let mut heard = || {
+        let mut noise = Noise::default();
+        let drained = file.watch.ears.drain(&mut file.inotify, &mut noise);
+        assert!(drained.expect("readable"));
+        noise.of(&None)
+    };
+    let nothing = Heard::default();
     let mut writer = File::options().append(true).open(&path).expect("opened");
     writer.write_all(b"  more: x\n").expect("written");
-    assert!(watch.heard_so_far().is_nothing());
+    assert_eq!(heard(), nothing);
     drop(writer);
-    assert!(watch.heard_so_far().closed);
+    assert!(heard().closed);
     // A reader's close and a neighbour's file are nobody's business.
     drop(File::open(&path).expect("opened"));
     write(&folder.path().join("other"), 1);
-    assert!(watch.heard_so_far().is_nothing());
+    assert_eq!(heard(), nothing);
 }
 
 #[tokio::test]
 async fn one_of_two_writers_who_closes_does_not_show_the_others_half() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     let path = watched.at("app.yaml");
     let mut slow = File::create(&path).expect("opened");
     slow.write_all(half(2).as_bytes()).expect("written");
@@ -187,7 +202,7 @@ async fn one_of_two_writers_who_closes_does_not_show_the_others_half() {
 #[tokio::test]
 async fn whatever_a_hasty_writer_does_only_whole_versions_arrive_and_the_last_does() {
     const LAST: u32 = 400;
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     let path = watched.at("app.yaml");
     let writer = std::thread::spawn(move || {
         for n in 2..=LAST {
@@ -213,7 +228,7 @@ async fn whatever_a_hasty_writer_does_only_whole_versions_arrive_and_the_last_do
 
 #[tokio::test]
 async fn quick_changes_may_become_one_reading() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..12 {
         watched.replace("app.yaml", n);
     }
@@ -224,7 +239,7 @@ async fn quick_changes_may_become_one_reading() {
 
 #[tokio::test]
 async fn a_receiver_that_is_busy_gets_the_last() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..50 {
         watched.replace("app.yaml", n);
         tokio::task::yield_now().await;
@@ -242,7 +257,7 @@ async fn a_symlink_that_is_swapped() {
         write(&folder.join("v2"), 2);
         link("v1", &folder.join("app.yaml"));
     };
-    let mut watched = Watched::new("app.yaml", NEVER, lay).await;
+    let mut watched = Watched::new("app.yaml", NEVER, lay);
     link("v2", &watched.at("app.yaml"));
     assert_eq!(watched.number().await, 2);
     // The target is heard as well, and the former one no more.
@@ -269,7 +284,7 @@ async fn the_kubelets_layout() {
         fs::create_dir(at("way")).expect("made");
         symlink(folder, at("way/back")).expect("linked");
     };
-    let mut watched = Watched::new("way/../way/back/app.yaml", NEVER, lay).await;
+    let mut watched = Watched::new("way/../way/back/app.yaml", NEVER, lay);
     link("..2", &watched.at("..data"));
     fs::remove_dir_all(watched.at("..1")).expect("removed");
     assert_eq!(watched.number().await, 2);
@@ -281,7 +296,7 @@ async fn the_kubelets_layout() {
 
 #[tokio::test]
 async fn away_and_back() {
-    let mut watched = Watched::new("app.yaml", SOON, one).await;
+    let mut watched = Watched::new("app.yaml", SOON, one);
     fs::remove_file(watched.at("app.yaml")).expect("removed");
     assert_eq!(watched.refusal().await, "/app.yaml: there is no such file");
     // Told once; the same bytes are news after that.
@@ -299,7 +314,7 @@ async fn away_and_back() {
 
 #[tokio::test]
 async fn somebody_who_never_closes_it_is_told_of() {
-    let mut watched = Watched::new("app.yaml", SOON, one).await;
+    let mut watched = Watched::new("app.yaml", SOON, one);
     let holder = File::options()
         .append(true)
         .open(watched.at("app.yaml"))
@@ -315,7 +330,7 @@ async fn somebody_who_never_closes_it_is_told_of() {
 
 #[tokio::test]
 async fn removed_and_made_anew_at_once_is_nothing_but_a_change() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..10 {
         fs::remove_file(watched.at("app.yaml")).expect("removed");
         for _ in 0..n {
@@ -332,7 +347,7 @@ async fn a_folder_of_the_path_that_is_replaced() {
         fs::create_dir_all(folder.join("a/b")).expect("made");
         write(&folder.join("a/b/app.yaml"), 1);
     };
-    let mut watched = Watched::new("a/b/app.yaml", NEVER, lay).await;
+    let mut watched = Watched::new("a/b/app.yaml", NEVER, lay);
     let b = watched.at("a/b");
     // Another one is moved there.
     fs::create_dir(watched.at("next")).expect("made");
@@ -363,7 +378,7 @@ async fn a_folder_of_the_path_that_is_replaced() {
 
 #[tokio::test]
 async fn a_writer_who_comes_by_another_name() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     fs::create_dir(watched.at("other")).expect("made");
     fs::hard_link(watched.at("app.yaml"), watched.at("other/name")).expect("linked");
     write(&watched.at("other/name"), 2);
@@ -377,7 +392,7 @@ async fn a_writer_who_comes_by_another_name() {
 
 #[tokio::test]
 async fn the_same_bytes_are_not_told_again() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..6 {
         watched.replace("app.yaml", n - 1);
         for _ in 0..20 {
@@ -390,7 +405,7 @@ async fn the_same_bytes_are_not_told_again() {
 
 #[tokio::test]
 async fn a_broken_file_is_told_once_and_mended() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     let broken = manifest(2).replace("\"2\"", "2");
     for _ in 0..2 {
         fs::write(watched.at("app.yaml"), &broken).expect("written");
@@ -414,7 +429,7 @@ async fn a_broken_file_is_told_once_and_mended() {
         watched
             .refusal()
             .await
-            .contains("cannot be watched: Too many levels")
+            .contains("cannot be read: Too many levels")
     );
     fs::remove_file(watched.at("app.yaml")).expect("removed");
     watched.replace("app.yaml", 3);
@@ -423,7 +438,7 @@ async fn a_broken_file_is_told_once_and_mended() {
 
 #[tokio::test]
 async fn a_queue_that_overflowed_loses_nothing() {
-    let mut watched = Watched::new("app.yaml", NEVER, one).await;
+    let mut watched = Watched::new("app.yaml", NEVER, one);
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a limit");
     let limit: usize = limit.trim().parse().expect("a number");
     // Nobody listens meanwhile: this thread is the watcher's as well.
@@ -438,7 +453,7 @@ async fn a_queue_that_overflowed_loses_nothing() {
 
 #[tokio::test]
 async fn the_watch_ends_with_its_receiver() {
-    let watched = Watched::new("app.yaml", NEVER, one).await;
+    let watched = Watched::new("app.yaml", NEVER, one);
     drop(watched.readings);
     let ended = timeout(Duration::from_secs(20), watched.task).await;
     assert!(ended.expect("in time").expect("no panic").is_ok());
@@ -451,24 +466,28 @@ fn at_the_start_every_error_is_told_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let refusal = |name: &str| {
-        let error = ManifestFile::new(at(name), "default")
-            .read_once()
-            .expect_err(name);
+        let error = Manifests::open(at(name), "default").err().expect(name);
         error
             .to_string()
             .replace(&folder.path().display().to_string(), "")
     };
     one(folder.path());
-    let objects = ManifestFile::new(at("app.yaml"), "ns").read_once();
-    assert_eq!(objects.expect("legal")[0].key.namespace, "ns");
+    let file = Manifests::open(at("app.yaml"), "ns").expect("legal");
+    let objects = file.objects();
+    let key = objects.keys().next().expect("an object");
+    assert_eq!(key.namespace, "ns");
     fs::write(at("empty"), "").expect("written");
     fs::write(at("bad"), "'a\n").expect("written");
     symlink("loop", at("loop")).expect("linked");
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(at("fifo"))
+        .status();
+    assert!(fifo.expect("mkfifo").success());
     for (name, words) in [
         ("none", "/none: there is no such file"),
         ("no/ne", "/no/ne: there is no such file"),
         ("empty", "/empty: the file is empty"),
-        (".", "/.: not a regular file"),
+        ("fifo", "/fifo: not a regular file"),
         ("bad", "/bad:1: not YAML: a quote is opened and not closed"),
         (
             "loop",

@@ -1,7 +1,7 @@
 //! What objects and namespaces may be called (apimachinery `IsDNS1123Subdomain`, `IsDNS1123Label`).
 
 /// A DNS subdomain (RFC 1123), which is what an object may be called.
-pub(super) fn subdomain(name: &str) -> Result<(), &'static str> {
+pub(crate) fn subdomain(name: &str) -> Result<(), &'static str> {
     if name.len() > 253 {
         Err("it has more than 253 characters")
     } else if name.split('.').all(is_label) {
@@ -12,7 +12,7 @@ pub(super) fn subdomain(name: &str) -> Result<(), &'static str> {
 }
 
 /// A DNS label, which is what a namespace may be called.
-pub(super) fn label(name: &str) -> Result<(), &'static str> {
+pub(crate) fn label(name: &str) -> Result<(), &'static str> {
     if name.len() > 63 {
         Err("it has more than 63 characters")
     } else if is_label(name) {

@@ -12,14 +12,14 @@ use std::rc::Rc;
 use super::scalar::What;
 
 /// A value and the line where it starts.
-pub(super) struct Node<'a> {
+pub(crate) struct Node<'a> {
     pub line: usize,
     pub value: Value<'a>,
     /// How many collections stand on top of each other from here down.
     pub height: usize,
 }
 
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A scalar and what it is; for numbers and booleans the text as it is written.
     Scalar(What, Cow<'a, str>),
     Sequence(Vec<Rc<Node<'a>>>),
@@ -28,7 +28,7 @@ pub(super) enum Value<'a> {
 
 impl Node<'_> {
     /// What the node is, in the words of an error.
-    pub(super) fn what(&self) -> What {
+    pub(crate) fn what(&self) -> What {
         match &self.value {
             Value::Scalar(what, _) => *what,
             Value::Sequence(_) => What::Sequence,
@@ -39,7 +39,7 @@ impl Node<'_> {
 
 /// A mapping with its merges done.
 #[derive(Default)]
-pub(super) struct Mapping<'a> {
+pub(crate) struct Mapping<'a> {
     entries: HashMap<Cow<'a, str>, Entry<'a>>,
     /// The first key that is told again: its name, the line of the second and of the first.
     pub twice: Option<(Cow<'a, str>, usize, usize)>,
@@ -47,7 +47,7 @@ pub(super) struct Mapping<'a> {
 
 /// One entry of a mapping.
 #[derive(Clone)]
-pub(super) struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The key's line.
     pub line: usize,
     /// What the key is; text unless it was left unquoted.
@@ -59,7 +59,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn new(line: usize, key_is: What, node: Rc<Node<'a>>) -> Self {
+    pub(crate) fn new(line: usize, key_is: What, node: Rc<Node<'a>>) -> Self {
         Self {
             line,
             key_is,
@@ -70,7 +70,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The same, brought in by a merge key on another line.
-    pub(super) fn merged(&self, line: usize) -> Self {
+    pub(crate) fn merged(&self, line: usize) -> Self {
         Self {
             line,
             merged: true,
@@ -80,12 +80,12 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> Mapping<'a> {
-    pub(super) fn get(&self, key: &str) -> Option<&Entry<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry<'a>> {
         self.entries.get(key)
     }
 
     /// The entries in the order in which they are written.
-    pub(super) fn in_order(&self) -> Vec<(&str, &Entry<'a>)> {
+    pub(crate) fn in_order(&self) -> Vec<(&str, &Entry<'a>)> {
         let mut all: Vec<_> = self.entries.iter().map(|(k, e)| (&**k, e)).collect();
         all.sort_unstable_by_key(|(_, entry)| entry.order);
         all
@@ -93,7 +93,7 @@ impl<'a> Mapping<'a> {
 
     /// Sets a key. One's own overrides a merged one that stands above it; any other meeting of two
     /// is told, for parsers disagree on who wins.
-    pub(super) fn put(&mut self, key: Cow<'a, str>, mut entry: Entry<'a>) {
+    pub(crate) fn put(&mut self, key: Cow<'a, str>, mut entry: Entry<'a>) {
         entry.order = self.entries.len();
         match self.entries.entry(key) {
             Slot::Vacant(slot) => {

@@ -1,11 +1,11 @@
-//! What an unquoted word of a manifest means, as kubectl understands it.
+//! What an unquoted word means, as kubectl understands it.
 //!
 //! kubectl turns YAML into JSON with goyaml v2, which follows YAML 1.1: `on`, `y` and `0400` are
 //! no strings there. The API then takes strings only, so whether a manifest is refused hangs on
 //! these rules and not on those of YAML 1.2. They are kept here alone, as plain functions of text
 //! (`resolve` of goyaml.v2/resolve.go; `convertToJSONableObject` of sigs.k8s.io/yaml for keys).
 //!
-//! Numbers are recognised, never computed with. Dates need no rule: goyaml hands them on as text.
+//! Numbers are recognised; only a mode's is asked for its value. Dates need no rule: goyaml hands them on as text.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl fmt::Display for What {
 }
 
 /// What a plain scalar is that carries no tag.
-pub(super) fn of_plain(text: &str) -> What {
+pub(crate) fn of_plain(text: &str) -> What {
     if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         What::Null
     } else if truth(text).is_some() {
@@ -56,7 +56,7 @@ pub(super) fn of_plain(text: &str) -> What {
 }
 
 /// The boolean that a plain scalar stands for.
-pub(super) fn truth(text: &str) -> Option<bool> {
+pub(crate) fn truth(text: &str) -> Option<bool> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
             Some(true)
@@ -70,7 +70,7 @@ pub(super) fn truth(text: &str) -> Option<bool> {
 
 /// Whether kubectl keeps an unquoted key as it is written. It reads keys like values and writes
 /// them anew: `8080` stays, `on` becomes `true` and `0400` becomes `256`.
-pub(super) fn survives_as_key(text: &str, what: What) -> bool {
+pub(crate) fn survives_as_key(text: &str, what: What) -> bool {
     match what {
         What::Text => true,
         What::Boolean => matches!(text, "true" | "false"),
@@ -109,8 +109,14 @@ fn is_number(text: &str) -> bool {
 
 /// Go's `ParseInt` with base 0, then `ParseUint`, then a big integer where no sign forbids it.
 fn is_integer(text: &str) -> bool {
+    let signed = text.starts_with(['+', '-']);
+    digits(text)
+        .is_some_and(|(radix, digits)| !signed || signed_value(text, radix, digits).is_some())
+}
+
+/// The radix and digits of a whole number.
+fn digits(text: &str) -> Option<(u32, &str)> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let signed = digits.len() < text.len();
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
         [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
@@ -118,14 +124,21 @@ fn is_integer(text: &str) -> bool {
         [b'0', _, ..] => (8, &digits[1..]),
         _ => (10, digits),
     };
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return false;
-    }
-    let fits = || {
-        let sign = if text.starts_with('-') { "-" } else { "" };
-        i64::from_str_radix(&format!("{sign}{digits}"), radix).is_ok()
-    };
-    !signed || fits()
+    let are_digits = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    are_digits.then_some((radix, digits))
+}
+
+fn signed_value(text: &str, radix: u32, digits: &str) -> Option<i64> {
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
+}
+
+/// The value of a whole number that fits: `0400` is octal, `1_000` is a thousand. Nothing for a
+/// broken number, be it one by its value or by its digits (`0800`).
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    let plain = text.replace('_', "");
+    let (radix, digits) = digits(&plain)?;
+    signed_value(&plain, radix, digits)
 }
 
 /// goyaml's `yamlStyleFloat`, within the range of a double.
@@ -178,6 +191,28 @@ mod tests {
         }
         assert_eq!(of_plain(""), What::Null);
         assert_eq!(of_plain("yes please"), What::Text);
+    }
+
+    #[test]
+    fn whole_numbers_have_the_value_that_goyaml_reads() {
+        for (text, value) in [
+            ("0400", Some(0o400)),
+            ("0o400", Some(0o400)),
+            ("256", Some(256)),
+            ("0x1fF", Some(511)),
+            ("0b11", Some(3)),
+            ("+1_0", Some(10)),
+            ("-0400", Some(-256)),
+            ("0", Some(0)),
+            ("00", Some(0)),
+            ("0800", None),
+            ("1.0", None),
+            ("1e3", None),
+            (".inf", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(integer(text), value, "{text}");
+        }
     }
 
     #[test]

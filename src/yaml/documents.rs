@@ -11,10 +11,10 @@ use granit_parser::{
     ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options,
 };
 
-use super::error::Flaw;
-use super::fault::Fault;
+use super::fault::{Fault, Flaw};
 use super::scalar::{self, What};
 use super::syntax;
+use super::text;
 use super::tree::{Entry, Mapping, Node, Value};
 
 /// How deep collections may nest: the API's own objects stay below 60. It bounds every recursion
@@ -46,7 +46,7 @@ struct Key<'a> {
 }
 
 /// The documents of a text, one after another.
-pub(super) struct Documents<'a> {
+pub(crate) struct Documents<'a> {
     text: &'a str,
     parser: Parser<'a, StrInput<'a>>,
     /// Lines and bytes of the text that stand before the parser's beginning.
@@ -59,8 +59,10 @@ pub(super) struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self {
+    /// Begins to read a text of at most so many bytes.
+    pub(crate) fn new(bytes: &'a [u8], most: usize) -> Result<Self, Flaw> {
+        let text = text::of(bytes, most)?;
+        Ok(Self {
             text,
             parser: parser(text),
             line: 0,
@@ -68,11 +70,11 @@ impl<'a> Documents<'a> {
             left: MAX_VALUES,
             anchors: HashMap::new(),
             stack: Vec::new(),
-        }
+        })
     }
 
     /// The root of the next document, or nothing at the end of the text.
-    pub(super) fn next(&mut self) -> Result<Option<Rc<Node<'a>>>, Box<Flaw>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Rc<Node<'a>>>, Flaw> {
         self.anchors.clear();
         while let Some(next) = self.parser.next_event() {
             let (event, span) = match next {
@@ -110,7 +112,7 @@ impl<'a> Documents<'a> {
     }
 
     /// Takes one event; says the root where it completes a document.
-    fn take(&mut self, event: Event<'a>, span: &Span) -> Result<Option<Rc<Node<'a>>>, Box<Flaw>> {
+    fn take(&mut self, event: Event<'a>, span: &Span) -> Result<Option<Rc<Node<'a>>>, Flaw> {
         let line = self.line + span.start.line();
         match event {
             Event::Alias(id) => {
@@ -159,7 +161,7 @@ impl<'a> Documents<'a> {
         line: usize,
         anchor: usize,
         within: Within<'a>,
-    ) -> Result<Option<Rc<Node<'a>>>, Box<Flaw>> {
+    ) -> Result<Option<Rc<Node<'a>>>, Flaw> {
         if self.stack.len() == MAX_DEPTH {
             return Err(Flaw::at(line, Fault::TooDeep));
         }
@@ -196,7 +198,7 @@ impl<'a> Documents<'a> {
         line: usize,
         node: Rc<Node<'a>>,
         merges: bool,
-    ) -> Result<Option<Rc<Node<'a>>>, Box<Flaw>> {
+    ) -> Result<Option<Rc<Node<'a>>>, Flaw> {
         spend(&mut self.left, line)?;
         let depth = self.stack.len() + node.height;
         let Some(open) = self.stack.last_mut() else {
@@ -258,7 +260,7 @@ fn tagged(tag: &Tag) -> What {
     }
 }
 
-fn spend(left: &mut usize, line: usize) -> Result<(), Box<Flaw>> {
+fn spend(left: &mut usize, line: usize) -> Result<(), Flaw> {
     *left = left
         .checked_sub(1)
         .ok_or_else(|| Flaw::at(line, Fault::TooManyValues))?;
@@ -271,7 +273,7 @@ fn merge<'a>(
     line: usize,
     node: &Rc<Node<'a>>,
     left: &mut usize,
-) -> Result<(), Box<Flaw>> {
+) -> Result<(), Flaw> {
     let sources = match &node.value {
         Value::Sequence(sources) => sources.as_slice(),
         _ => std::slice::from_ref(node),

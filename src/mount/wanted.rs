@@ -1,0 +1,103 @@
+//! What the volume is to show: a volume source that was written for it, or one object.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use livemount_engine::object::ObjectKey;
+use livemount_engine::spec::Spec;
+use thiserror::Error;
+
+use super::select::{self, SelectError};
+use super::{MountError, Options};
+use crate::source::manifest::{Manifests, SourceError};
+use crate::stanza::{self, StanzaError};
+
+/// Why a volume source cannot be used.
+#[derive(Debug, Error)]
+pub enum VolumeError {
+    /// It cannot be read.
+    #[error("{}: cannot be read: {source}", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It was refused.
+    #[error(transparent)]
+    Stanza(#[from] StanzaError),
+}
+
+/// What the volume is to show, by which name. `troubles` are the files of the source that could not
+/// be read.
+pub(super) fn wanted(
+    options: &Options,
+    source: &Manifests,
+    troubles: &mut Vec<SourceError>,
+) -> Result<(String, Spec), MountError> {
+    let (name, mut spec) = if let Some(file) = &options.volume {
+        let spec = read(file, &options.namespace)?;
+        (name_of(&options.mountpoint, &spec), spec)
+    } else {
+        let key = object(options, source, troubles)?;
+        (key.name.clone(), Spec::of_object(key))
+    };
+    spec.fs_group = options.fs_group;
+    Ok((name, spec))
+}
+
+/// The one object that is meant. In a folder it need not be there yet, if it is named.
+fn object(
+    options: &Options,
+    source: &Manifests,
+    troubles: &mut Vec<SourceError>,
+) -> Result<ObjectKey, MountError> {
+    if let Some((kind, name)) = &options.select
+        && source.is_folder()
+    {
+        return Ok(ObjectKey {
+            kind: *kind,
+            namespace: options.namespace.clone(),
+            name: name.clone(),
+        });
+    }
+    let objects = source.objects();
+    let selected = select::select(
+        source.path(),
+        objects.keys(),
+        &options.namespace,
+        options.select.as_ref(),
+    );
+    match selected {
+        // What is meant may be in the file that could not be read, and so may a second one.
+        Ok(_) | Err(SelectError::Nothing(_)) if !troubles.is_empty() => {
+            Err(troubles.swap_remove(0).into())
+        }
+        selected => Ok(selected?),
+    }
+}
+
+fn read(file: &Path, namespace: &str) -> Result<Spec, VolumeError> {
+    let failed = |source| VolumeError::Read {
+        file: file.to_owned(),
+        source,
+    };
+    let mut text = Vec::new();
+    let most = stanza::MAX_BYTES as u64 + 1;
+    File::open(file)
+        .and_then(|opened| opened.take(most).read_to_end(&mut text))
+        .map_err(failed)?;
+    Ok(stanza::parse(file, &text, namespace)?)
+}
+
+/// What the log calls the volume: as its only object, or else as its mountpoint.
+fn name_of(mountpoint: &Path, spec: &Spec) -> String {
+    match &spec.sources[..] {
+        [only] => only.object.name.clone(),
+        _ => mountpoint.file_name().map_or_else(
+            || "volume".into(),
+            |name| name.to_string_lossy().into_owned(),
+        ),
+    }
+}

@@ -1,0 +1,128 @@
+//! Items: which keys, at which paths, with which modes.
+//!
+//! All paths of a volume are judged together where that does not depend on what the objects hold.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use livemount_engine::object::check_key;
+use livemount_engine::path::RelPath;
+use livemount_engine::spec::{Item, Mode};
+
+use super::MAX_BYTES;
+use super::error::{Fault, Flaw};
+use super::volume::has_only;
+use crate::yaml::{Mapping, Node, Value, What, fields, scalar};
+
+/// The paths that the items of a volume have told so far.
+#[derive(Default)]
+pub(super) struct Paths {
+    /// Bytes of keys and paths: aliases can name one list of items often.
+    spent: usize,
+    /// As they were written, for those who compare them as the API does.
+    written: Option<HashMap<String, usize>>,
+    /// Those that are there whatever the objects hold, with the field and line of each.
+    certain: Vec<(RelPath, String, usize)>,
+}
+
+impl Paths {
+    /// From now on no path may be told twice.
+    pub(super) fn refuse_duplicates(&mut self) {
+        self.written = Some(HashMap::new());
+    }
+
+    /// The items of one source.
+    pub(super) fn items(
+        &mut self,
+        source: &Mapping<'_>,
+        own: &str,
+        optional: bool,
+    ) -> Result<Vec<Item>, Flaw> {
+        let field = format!("{own}.items");
+        let nodes = fields::list(source, "items", field.clone())?.unwrap_or_default();
+        let mut items = Vec::new();
+        for (at, node) in nodes.iter().enumerate() {
+            items.push(self.item(node, &format!("{field}[{at}]"), optional)?);
+        }
+        Ok(items)
+    }
+
+    fn item(&mut self, node: &Node<'_>, own: &str, optional: bool) -> Result<Item, Flaw> {
+        let Value::Mapping(item) = &node.value else {
+            let (field, found) = (own.to_owned(), node.what());
+            return Err(fields::mistyped(node.line, field, What::Mapping, found).into());
+        };
+        has_only(item, &["key", "path", "mode"], own)?;
+        let text = |name: &'static str| {
+            let told = fields::text(item, name, format!("{own}.{name}"))?;
+            let told = told.filter(|(text, _)| !text.is_empty());
+            told.ok_or_else(|| Flaw::at(node.line, Fault::Missing(name)).of(own))
+        };
+        let (key, at) = text("key")?;
+        check_key(key).map_err(|why| Flaw::at(at, Fault::Key(why)).of(format!("{own}.key")))?;
+        let (written, line) = text("path")?;
+        let field = format!("{own}.path");
+        let path = RelPath::new(written).map_err(|why| {
+            let key = key.to_owned();
+            Flaw::at(line, Fault::Path { key, why }).of(field.clone())
+        })?;
+        self.spent += 1 + key.len() + written.len();
+        if self.spent > MAX_BYTES {
+            return Err(Flaw::of_all(Fault::TooMuch));
+        }
+        if let Some(all) = &mut self.written
+            && let Some(first) = all.insert(written.to_owned(), line)
+        {
+            return Err(Flaw::at(line, Fault::DuplicatePath(first)).of(field));
+        }
+        if !optional {
+            self.certain.push((path.clone(), field, line));
+        }
+        Ok(Item {
+            key: key.to_owned(),
+            path,
+            mode: mode(item, "mode", own)?,
+        })
+    }
+
+    /// Refuses a path that would be a file and a folder at once.
+    pub(super) fn lead_through_no_file(&mut self) -> Result<(), Flaw> {
+        // So sorted, what lies below a path follows it at once.
+        self.certain.sort_by(|(a, ..), (b, ..)| by_names(a, b));
+        for pair in self.certain.windows(2) {
+            let [(file, _, first), (path, field, line)] = pair else {
+                continue;
+            };
+            if path.is_below(file) {
+                return Err(Flaw::at(*line, Fault::FileAndFolder(*first)).of(field.as_str()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Orders by names and not by bytes, where `a-b` would stand between `a` and `a/b`.
+fn by_names(a: &RelPath, b: &RelPath) -> Ordering {
+    // A path holds no NUL.
+    let low = |byte: u8| if byte == b'/' { 0 } else { byte };
+    let [a, b] = [a, b].map(|path| path.as_str().bytes().map(low));
+    a.cmp(b)
+}
+
+/// A mode, `0400` being octal as in YAML 1.1.
+pub(super) fn mode(
+    mapping: &Mapping<'_>,
+    name: &'static str,
+    own: &str,
+) -> Result<Option<Mode>, Flaw> {
+    let field = format!("{own}.{name}");
+    let Some((text, line)) = fields::number(mapping, name, field.clone())? else {
+        return Ok(None);
+    };
+    let flaw = |fault| Flaw::at(line, fault).of(field.clone());
+    let bits = scalar::integer(text).ok_or_else(|| flaw(Fault::NotAMode))?;
+    let mode = u32::try_from(bits)
+        .ok()
+        .and_then(|bits| Mode::new(bits).ok());
+    mode.map(Some).ok_or_else(|| flaw(Fault::ModeRange))
+}
