@@ -31,6 +31,8 @@ pub struct Committed {
     pub added: usize,
     /// Files that went.
     pub removed: usize,
+    /// Changes that could not be brought, and are tried again.
+    pub failed: usize,
     /// How long it waited for readers.
     pub drained: Duration,
     /// How many readers had not finished at the drain's bound.
@@ -69,8 +71,8 @@ pub enum Fact {
         volume: Arc<str>,
         /// What was to be done, with its path.
         what: String,
-        /// The kernel's answer.
-        errno: i32,
+        /// The kernel's or the hand's answer.
+        why: String,
     },
     /// A commit waits in the kernel for something that a program in the pod holds.
     Stuck {
@@ -148,6 +150,7 @@ pub fn log(fact: &Fact) {
             changed = commit.changed,
             added = commit.added,
             removed = commit.removed,
+            failed = commit.failed,
             drained_ms = millis(commit.drained),
             unread = commit.unread,
             took_ms = millis(commit.took),
@@ -159,15 +162,9 @@ pub fn log(fact: &Fact) {
         }
         Fact::Recovered { volume } => info!(%volume, "recovered: the objects render again"),
         Fact::Unreadable { why } => warn!("refused, the last good version stays: {why}"),
-        Fact::Unbrought {
-            volume,
-            what,
-            errno,
-        } => warn!(
-            %volume,
-            error = %std::io::Error::from_raw_os_error(*errno),
-            "the kernel refused to {what}; the next commit tries again"
-        ),
+        Fact::Unbrought { volume, what, why } => {
+            warn!(%volume, "could not {what}, which is tried again: {why}");
+        }
         Fact::Stuck {
             volume,
             step,

@@ -265,15 +265,14 @@ fn forget(volumes: &Volumes, number: u64, remove_target: bool) -> Result<(), Han
         return Ok(());
     };
     let placed = volume.placed.lock().clone();
-    if remove_target
-        && placed.created
-        && let Some(place) = &placed.place
-    {
-        place.remove()?;
-    }
+    let removed = match &placed.place {
+        Some(place) if remove_target && placed.created => place.remove(),
+        _ => Ok(()),
+    };
+    // The mount goes, whatever keeps its folder.
     volume.set_root(None);
     volumes.remove(number);
-    Ok(())
+    removed
 }
 
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where

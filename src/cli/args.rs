@@ -30,8 +30,17 @@ pub(super) enum Command {
     /// Serve ConfigMaps and Secrets of a manifest file or folder at a mountpoint, until stopped
     #[command(after_help = MOUNT_EXAMPLES)]
     Mount(Mount),
+    /// Say what is served on this machine, which version is current, and when which was read
+    Status(Status),
     #[command(hide = true)]
     Hand(Hand),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Status {
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
 }
 
 const MOUNT_EXAMPLES: &str = "\

@@ -18,6 +18,9 @@ pub fn run() -> ExitCode {
         Command::Mount(mount) => log::init(&mount.log)
             .map_err(Into::into)
             .and_then(|()| crate::mount::run(&mount.into()).map_err(Into::into)),
+        Command::Status(status) => crate::status::run(status.format == args::Format::Json)
+            .map(|text| print!("{text}"))
+            .map_err(Into::into),
         Command::Hand(hand) => {
             log::init_quiet();
             livemount_hand::process::main(hand.into()).map_err(Into::into)

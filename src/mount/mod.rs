@@ -23,6 +23,7 @@ use tracing::warn;
 use crate::observe::{self, Fact, Facts};
 use crate::publish::{Compat, PublishError, Publisher, Settings};
 use crate::source::manifest::{Manifests, SourceError};
+use crate::status;
 use serve::Mount;
 
 /// What `livemount mount` was asked to do.
@@ -91,6 +92,7 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 /// Serves until a signal or an error.
 pub fn run(options: &Options) -> Result<(), MountError> {
     no_core_dumps();
+    all_descriptors();
     // All that can be wrong with the input is told before anything is started.
     let mut source = Manifests::open(&options.source, &options.namespace)?;
     let mut troubles = source.troubles();
@@ -99,7 +101,8 @@ pub fn run(options: &Options) -> Result<(), MountError> {
     target::hides_not(&target, &options.mountpoint, &options.source)?;
     // The hand is forked off before this process has a second thread.
     let hand = Hand::start(ClientOptions {
-        program: std::env::current_exe().map_err(system("find this program's own file"))?,
+        // This very program, also after an upgrade has replaced its file.
+        program: "/proc/self/exe".into(),
         args: vec!["hand".into()],
         roots: vec![target::root(&target)],
         heartbeat: options.heartbeat,
@@ -114,6 +117,10 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         .map_err(|error| system("read random bytes")(std::io::Error::other(error)))?;
     let hash_key = HashKey(hash_key);
     let publisher = Publisher::new(hand, hash_key, facts.clone())?;
+    // Without it the files are served all the same.
+    let _status = status::Server::start(publisher.clone())
+        .inspect_err(|error| warn!("{error}"))
+        .ok();
     for trouble in troubles {
         let why = trouble.to_string();
         facts.tell(Fact::Unreadable { why });
@@ -138,6 +145,15 @@ pub fn run(options: &Options) -> Result<(), MountError> {
     // A disk that the source still waits for holds up nobody's end.
     runtime.shutdown_background();
     served
+}
+
+/// Two descriptors a volume add up; the soft limit is for programs that use select(2).
+fn all_descriptors() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 /// A core dump would put a Secret on a disk.

@@ -27,6 +27,8 @@ use crate::source::manifest::{Manifests, Objects, Reading, SourceError};
 const BUSY: Duration = Duration::from_secs(5);
 /// How often a busy mount is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often it is looked whether the connection is still there.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 const REMIND: Duration = Duration::from_secs(5);
 
@@ -67,6 +69,7 @@ impl Mount {
         });
         self.take(&objects)?;
         let mut remind = Instant::now() + REMIND;
+        let mut look = Instant::now() + LOOK;
         loop {
             tokio::select! {
                 reading = readings.recv() => match reading {
@@ -76,6 +79,14 @@ impl Mount {
                     }
                     None => return Err(MountError::Source(SourceError::ended(source).await)),
                 },
+                // The word may be lost where the log is stuck; the look at it is not.
+                () = sleep_until(look) => {
+                    look = Instant::now() + LOOK;
+                    if self.published.as_ref().is_some_and(Published::ended) {
+                        self.leave(Unbind::Detach)?;
+                        return Err(MountError::Ended(self.target.clone()));
+                    }
+                }
                 Some(()) = ended.recv() => {
                     self.leave(Unbind::Detach)?;
                     return Err(MountError::Ended(self.target.clone()));

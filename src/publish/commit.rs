@@ -36,66 +36,100 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Makes a snapshot current and lets the kernel tell of it.
-    pub(super) fn commit(&self, next: Arc<Snapshot>) {
+    pub(super) fn commit(&self, next: &Arc<Snapshot>) -> Outcome {
         let began = Instant::now();
         let volume = &self.volume;
-        let plan = diff::plan(&volume.shown(), &next);
+        let plan = diff::plan(&volume.shown(), next);
         if plan.is_empty() {
-            volume.relabel(next);
-            return;
+            volume.relabel(Arc::clone(next));
+            return Outcome::Whole;
         }
-        let committing = volume.begin(&plan, self.settings.drain, &self.parker);
+        let committing = volume.begin(next, &plan, self.settings.drain, &self.parker);
         let drain = volume.drain(&committing, self.settings.drain);
-        let swapped = match volume.swap(&next, &plan, self.settings.compat, SystemTime::now()) {
+        self.empty_caches(next, &plan);
+        let swapped = match volume.swap(next, &plan, self.settings.compat, SystemTime::now()) {
             Ok(swapped) => swapped,
             Err(denied) => {
-                // The plan was made from what the volume shows, so its paths are there.
-                unreachable!("the plan does not fit the volume it was made for: {denied}");
+                // A plan is made from what the volume shows, so this is a fault of ours; it must not
+                // hold up the opens as well.
+                volume.abandon(&plan);
+                volume.unpark();
+                self.unbrought("make the new version current".into(), &denied.to_string());
+                return Outcome::Partly;
             }
         };
-        self.invalidate(&swapped);
-        self.refresh(&plan);
+        self.invalidate(swapped.changed.iter().copied());
+        self.refresh(plan.changed.iter());
         volume.unpark();
-        let failed = self.bring(&plan, &next, &swapped);
-        let objects = next.objects.clone();
-        let older_handles = volume.finish(next, &plan, &failed);
-        self.expire();
-        self.tell(Committed {
+        let (failed, outcome) = self.bring(&plan, next, &swapped);
+        let older_handles = volume.finish(Arc::clone(next), &plan, &failed);
+        self.facts.tell(Fact::Committed(Committed {
             volume: volume.name().into(),
             version: swapped.version,
-            objects,
+            objects: next.objects.clone(),
             changed: plan.changed.len(),
             added: plan.added,
             removed: plan.removed,
+            failed: failed.len(),
             drained: drain.waited,
             unread: drain.unread,
             took: began.elapsed(),
             older_handles,
+        }));
+        if swapped.dropped {
+            self.facts.tell(Fact::PinsDropped {
+                volume: volume.name().into(),
+                total: volume.dropped_pins(),
+            });
+        }
+        self.expire();
+        outcome
+    }
+
+    fn unbrought(&self, what: String, why: &str) {
+        self.facts.tell(Fact::Unbrought {
+            volume: self.volume.name().into(),
+            what,
+            why: why.to_owned(),
         });
     }
 
-    fn tell(&self, committed: Committed) {
-        self.facts.tell(Fact::Committed(committed));
+    /// Empties the page cache of the files that will be shorter, before they are.
+    fn empty_caches(&self, next: &Snapshot, plan: &Plan) {
+        let touched = self.volume.touch_shrinking(next, plan, SystemTime::now());
+        self.invalidate(touched.iter().map(|(ino, _)| *ino));
+        self.refresh(touched.iter().map(|(_, path)| path));
     }
 
     /// Tells the kernel that attributes are wrong. Offset -1 leaves the page cache alone and so waits
     /// for nobody (`fuse_reverse_inval_inode`, `fs/fuse/inode.c`). An inode that the kernel does not
     /// know, or a connection that is gone, needs none.
-    fn invalidate(&self, swapped: &Swapped) {
-        for ino in &swapped.changed {
-            let _ = self.notifier.inval_inode(INodeNo(*ino), -1, 0);
+    fn invalidate(&self, inodes: impl Iterator<Item = u64>) {
+        for ino in inodes {
+            let _ = self.notifier.inval_inode(INodeNo(ino), -1, 0);
         }
     }
 
-    /// Has the hand stat each changed file: the new mtime makes the kernel drop its page cache.
-    fn refresh(&self, plan: &Plan) {
-        let paths: Vec<&str> = plan.changed.iter().map(RelPath::as_str).collect();
+    /// Has the hand stat each file: the new mtime makes the kernel drop its page cache.
+    fn refresh<'p>(&self, paths: impl Iterator<Item = &'p RelPath>) {
+        let paths: Vec<&str> = paths.map(RelPath::as_str).collect();
         if paths.is_empty() {
             return;
         }
-        self.until_done("statx", || {
-            self.hand.refresh(self.id, &paths, STUCK).map(drop)
-        });
+        let answers = self.until_done("statx", || self.hand.refresh(self.id, &paths, STUCK));
+        match answers {
+            Ok(answers) => {
+                for (path, errno) in paths.iter().zip(answers) {
+                    match errno {
+                        // Without a name or a connection there is nothing to keep fresh.
+                        None | Some(libc::ENOENT | libc::ENOTCONN | libc::ECONNABORTED) => {}
+                        Some(errno) => self.unbrought(format!("stat {path}"), &words(errno)),
+                    }
+                }
+            }
+            Err(error) if gone(&error) => {}
+            Err(error) => self.unbrought("stat the changed files".into(), &error.to_string()),
+        }
     }
 
     /// Has the hand look at the folders of former versions, so that the kernel drops what it only
@@ -108,8 +142,9 @@ impl Committer {
         }
     }
 
-    /// Brings the armed changes through the hand. Returns those that could not be brought.
-    fn bring(&self, plan: &Plan, next: &Snapshot, swapped: &Swapped) -> Vec<Op> {
+    /// Brings the armed changes through the hand. Returns those that could not be brought, and whether
+    /// it is worth trying them again.
+    fn bring(&self, plan: &Plan, next: &Snapshot, swapped: &Swapped) -> (Vec<Op>, Outcome) {
         let ops = hand_ops(plan, next, swapped);
         let mut failed = Vec::new();
         while self.volume.done() < ops.len() {
@@ -129,43 +164,53 @@ impl Committer {
             if done == ops.len() {
                 break;
             }
-            let refusal = answer
-                .as_ref()
-                .map(|(from, results)| refused(*from, results, done));
-            match refusal {
-                Some(None) => {}
-                None | Some(Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
-                    // The connection is gone, and with it everybody who could be told.
-                    failed.extend(plan.ops.iter().skip(done).cloned());
-                    return failed;
+            let op = plan.ops.get(done);
+            let what = || op.map_or("replace ..data".into(), describe);
+            match answer.map(|(from, results)| refused(from, &results, done)) {
+                Ok(None) => {}
+                Ok(Some(libc::ENOENT)) if matches!(op, Some(Op::Unlink(_) | Op::Rmdir(_))) => {
+                    // It is gone, which is what was wanted.
+                    self.volume.give_up(done);
                 }
-                Some(Some(errno)) => {
-                    let op = plan.ops.get(done);
-                    self.facts.tell(Fact::Unbrought {
-                        volume: self.volume.name().into(),
-                        what: op.map_or("replace ..data".into(), describe),
-                        errno,
-                    });
+                Ok(Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
+                    // With the connection went everybody who could be told.
+                    failed.extend(plan.ops.iter().skip(done).cloned());
+                    return (failed, Outcome::Whole);
+                }
+                Ok(Some(errno)) => {
+                    self.unbrought(what(), &words(errno));
                     failed.extend(op.cloned());
-                    self.volume.give_up();
+                    self.volume.give_up(done);
+                }
+                Err(error) => {
+                    failed.extend(plan.ops.iter().skip(done).cloned());
+                    if gone(&error) {
+                        return (failed, Outcome::Whole);
+                    }
+                    self.unbrought(what(), &error.to_string());
+                    return (failed, Outcome::Partly);
                 }
             }
         }
-        failed
+        let outcome = if failed.is_empty() {
+            Outcome::Whole
+        } else {
+            Outcome::Partly
+        };
+        (failed, outcome)
     }
 
     /// Asks the hand until it has answered: a hand that died is started again by its client, one that
-    /// waits in the kernel is told of and waited for. Nothing where the mount itself is gone.
+    /// waits in the kernel is told of and waited for.
     fn until_done<T>(
         &self,
         step: &'static str,
         mut ask: impl FnMut() -> Result<T, HandError>,
-    ) -> Option<T> {
+    ) -> Result<T, HandError> {
         let began = Instant::now();
         let mut told = began;
         loop {
             match ask() {
-                Ok(answer) => return Some(answer),
                 Err(HandError::Died) => self.facts.tell(Fact::HandDied),
                 Err(HandError::Slow { .. } | HandError::Stuck) => {
                     if told.elapsed() >= STUCK {
@@ -177,10 +222,33 @@ impl Committer {
                         });
                     }
                 }
-                Err(_) => return None,
+                answer => return answer,
             }
             std::thread::sleep(AGAIN);
         }
+    }
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it was brought, or nobody is left to bring it to.
+    Whole,
+    /// Some of it has to be tried again.
+    Partly,
+}
+
+/// Whether an error says that the connection, or this whole process's work, is over.
+fn gone(error: &HandError) -> bool {
+    matches!(error, HandError::Closed)
+        || matches!(error.errno(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+}
+
+/// An errno in words. 0 is the kernel's yes to what then did not happen.
+fn words(errno: i32) -> String {
+    match errno {
+        0 => "the kernel did not ask for it".into(),
+        errno => std::io::Error::from_raw_os_error(errno).to_string(),
     }
 }
 

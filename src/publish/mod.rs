@@ -259,10 +259,13 @@ impl Published {
     }
 
     /// Takes the mount away. `Unbind::IfIdle` is an error while somebody uses it, and the volume goes
-    /// on. A commit under way is finished first, one that waits is dropped.
+    /// on. A commit under way is finished first, in two seconds at the most; one that waits is dropped.
     pub fn unpublish(&self, how: Unbind) -> Result<(), HandError> {
+        const FINISH: Duration = Duration::from_secs(2);
         self.hand.unbind(self.id, how)?;
         self.queue.close();
+        // Who has a file bound elsewhere still hears of it.
+        self.queue.rest(FINISH);
         self.session.closing();
         self.hand.forget(self.id, true)
     }

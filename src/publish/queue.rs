@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use livemount_engine::snapshot::Snapshot;
 use parking_lot::{Condvar, Mutex};
 
-use super::commit::Committer;
+use super::commit::{Committer, Outcome};
 use crate::observe::Fact;
 
 /// How long a volume's thread waits for more before it ends; a burst finds it awake.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long until a commit that was not whole is tried again; twice as long each time.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MOST: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Waiting {
@@ -62,14 +66,28 @@ impl Queue {
 
     fn attend(&self) {
         let mut waiting = self.waiting.lock();
+        let mut pause = RETRY;
         loop {
             if let Some(next) = waiting.next.take() {
                 waiting.busy = true;
                 drop(waiting);
-                self.committer.commit(next);
+                let outcome = self.committer.commit(&next);
                 waiting = self.waiting.lock();
                 waiting.busy = false;
                 self.changed.notify_all();
+                if outcome == Outcome::Whole {
+                    pause = RETRY;
+                    continue;
+                }
+                // What the kernel refused is tried again, unless something newer comes first.
+                let again = Instant::now() + pause;
+                pause = (pause * 2).min(RETRY_MOST);
+                while waiting.next.is_none() && !waiting.closed {
+                    if self.changed.wait_until(&mut waiting, again).timed_out() {
+                        waiting.next.get_or_insert(next);
+                        break;
+                    }
+                }
             } else if waiting.closed
                 || self.changed.wait_for(&mut waiting, LINGER).timed_out() && waiting.next.is_none()
             {
@@ -85,6 +103,18 @@ impl Queue {
         while waiting.busy || waiting.next.is_some() {
             if self.changed.wait_until(&mut waiting, deadline).timed_out() {
                 return !waiting.busy && waiting.next.is_none();
+            }
+        }
+        true
+    }
+
+    /// Waits until no commit is under way. False at the deadline.
+    pub(super) fn rest(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let mut waiting = self.waiting.lock();
+        while waiting.busy {
+            if self.changed.wait_until(&mut waiting, deadline).timed_out() {
+                return !waiting.busy;
             }
         }
         true

@@ -74,6 +74,13 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A session that nobody has any more ends without news.
+        self.closing();
+    }
+}
+
 /// fuser allocates 16 MiB for each session's handshake and again for its loop. glibc moves its mmap
 /// threshold up when such a block is freed; the next ones then come from the heap and are cleared,
 /// which makes 6.8 GB of 1,000 volumes. A threshold that is set stays.

@@ -48,6 +48,10 @@ pub fn run(json: bool) -> Result<String, StatusError> {
     })
 }
 
+fn tell(error: &StatusError) {
+    eprintln!("livemount: {error}");
+}
+
 fn ask_all(folder: &Path) -> Result<Vec<Report>, StatusError> {
     let failed = |source| StatusError::Folder {
         folder: folder.to_owned(),
@@ -60,10 +64,13 @@ fn ask_all(folder: &Path) -> Result<Vec<Report>, StatusError> {
     let mut reports = Vec::new();
     for entry in entries {
         let socket = entry.map_err(failed)?.path();
-        if socket.extension().is_some_and(|ending| ending == "sock")
-            && let Some(report) = ask(&socket)?
-        {
-            reports.push(report);
+        if socket.extension().is_none_or(|ending| ending != "sock") {
+            continue;
+        }
+        match ask(&socket) {
+            Ok(report) => reports.extend(report),
+            // One that is stuck must not hide the others.
+            Err(error) => tell(&error),
         }
     }
     reports.sort_by_key(|report| report.pid);
@@ -78,7 +85,11 @@ fn ask(socket: &Path) -> Result<Option<Report>, StatusError> {
     };
     let mut stream = match UnixStream::connect(socket) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let _ = fs::remove_file(socket);
+            // It is just starting, or it was killed and left its socket.
+            let pid = socket.file_stem().unwrap_or_default();
+            if !Path::new("/proc").join(pid).exists() {
+                let _ = fs::remove_file(socket);
+            }
             return Ok(None);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

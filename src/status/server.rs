@@ -46,9 +46,13 @@ impl Server {
         std::thread::Builder::new()
             .name("status".into())
             .spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    // Who does not read gets nothing; the next one does.
-                    let _ = answer(stream, &publisher);
+                for stream in listener.incoming() {
+                    match stream {
+                        // Who does not read gets nothing; the next one does.
+                        Ok(stream) => drop(answer(stream, &publisher)),
+                        // Out of descriptors, say: not for ever, but for a while.
+                        Err(_) => std::thread::sleep(SLOW),
+                    }
                 }
             })
             .map_err(failed)?;
@@ -62,12 +66,13 @@ impl Drop for Server {
     }
 }
 
-/// A socket that only its owner can reach: the folder is closed before the socket is there.
+/// A socket that only its owner can reach: the folder is closed to others before the socket is there.
 fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

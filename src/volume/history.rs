@@ -32,9 +32,19 @@ pub(super) struct History(VecDeque<Served>);
 
 impl History {
     /// A version becomes current.
-    pub(super) fn committed(&mut self, version: u32, objects: Vec<ObjectVersion>, at: SystemTime) {
-        // As many as can be pinned, and the current one.
-        self.0.truncate(MAX_OLDER);
+    pub(super) fn committed(
+        &mut self,
+        version: u32,
+        objects: Vec<ObjectVersion>,
+        at: SystemTime,
+        held: impl Fn(u32) -> bool,
+    ) {
+        // The last ones, and those that somebody holds, of which there are at most as many.
+        let mut kept = 0;
+        self.0.retain(|served| {
+            kept += 1;
+            kept <= MAX_OLDER || held(served.version)
+        });
         self.0.push_front(Served {
             version,
             objects,

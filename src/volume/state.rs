@@ -121,7 +121,7 @@ impl Volume {
     pub fn new(name: &str, key: HashKey, first: Arc<Snapshot>, now: SystemTime) -> Arc<Self> {
         let mut tree = Tree::new(key, first.root_mode, first.gid, now);
         let mut history = History::default();
-        history.committed(1, first.objects.clone(), now);
+        history.committed(1, first.objects.clone(), now, |_| false);
         let files = tree.files;
         let named = |path: &RelPath, kind| Identity::Path(kind, path.clone());
         plant(&mut tree, files, &first, now, named);
@@ -152,7 +152,8 @@ impl Volume {
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Looked, Denied> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let mut lasting = true;
+        // The rename of a staged name may fail, and the kernel must not remember it then.
+        let mut lasting = parent != state.tree.stage;
         let ino = if parent == state.tree.files && name.starts_with("..") {
             lasting = false;
             state.reserved(name)?
@@ -333,7 +334,7 @@ impl Volume {
 
     /// RENAME: a staged name appears, complete from its first moment.
     pub fn rename(&self, from: (u64, &str), to: (u64, &str)) -> Result<(), Denied> {
-        if to.1 == DOTDATA {
+        if from.1 == DOTDATA {
             return self.replace_dotdata(from, to);
         }
         self.armed(

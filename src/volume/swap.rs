@@ -3,7 +3,7 @@
 //! Called by one thread at a time for each volume. The steps that need the kernel lie between these
 //! calls and are the publisher's; nothing here waits but the drain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,6 +47,8 @@ pub struct Swapped {
     pub mtime: SystemTime,
     /// The inodes whose cached attributes are wrong now.
     pub changed: Vec<u64>,
+    /// Whether older versions were given up for the limit.
+    pub dropped: bool,
     /// One armed change for each of the plan's, in its order, and what compatibility adds.
     pub ops: Vec<ArmedOp>,
 }
@@ -116,15 +118,22 @@ impl Volume {
 
     /// Begins a commit: new opens of the files that will change are held back from here on, and the
     /// handles that it has to wait for are known.
-    pub fn begin(self: &Arc<Self>, plan: &Plan, drain: Duration, parker: &Parker) -> Committing {
+    pub fn begin(
+        self: &Arc<Self>,
+        next: &Snapshot,
+        plan: &Plan,
+        drain: Duration,
+        parker: &Parker,
+    ) -> Committing {
         let began = Instant::now();
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let inos = plan
+        let mut inos: HashSet<u64> = plan
             .changed
             .iter()
             .filter_map(|path| state.tree.resolve(path).ok())
             .collect();
+        inos.extend(state.revived(next, plan));
         let park = Park {
             inos,
             until: began + drain + PARK_BEYOND_DRAIN,
@@ -161,6 +170,37 @@ impl Volume {
         }
     }
 
+    /// Moves the mtime of the files that will be shorter, while they still show their old bytes. The
+    /// kernel drops their page cache at that, without touching the pages. Dropped at the swap, a
+    /// page behind the new end would be zeroed in place (`truncate_pagecache` in
+    /// `fuse_change_attributes`, `fs/fuse/inode.c`), under whoever has sent it but not delivered it.
+    pub fn touch_shrinking(
+        &self,
+        next: &Snapshot,
+        plan: &Plan,
+        now: SystemTime,
+    ) -> Vec<(u64, RelPath)> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mtime = now.max(state.committed + Duration::from_nanos(1));
+        let mut touched = Vec::new();
+        for path in &plan.changed {
+            let size = next.file(path.as_str()).map_or(0, |file| file.bytes.len());
+            if let Ok(ino) = state.tree.resolve(path)
+                && let Ok(node) = state.tree.get_mut(ino)
+                && let Content::File(bytes) = &node.content
+                && bytes.len() > size
+            {
+                node.mtime = mtime;
+                touched.push((ino, path.clone()));
+            }
+        }
+        if !touched.is_empty() {
+            state.committed = mtime;
+        }
+        touched
+    }
+
     /// Makes the next snapshot's bytes and attributes current for all existing names at once, stages
     /// the added ones, and arms the changes of names and the rings.
     pub fn swap(
@@ -173,11 +213,12 @@ impl Volume {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mtime = now.max(state.committed + Duration::from_nanos(1));
+        let revived = state.revived(next, plan);
         let mut ops = state.stage(next, plan, mtime)?;
         if compat == Compat::Dotdata {
             ops.push(ArmedOp::Dotdata);
         }
-        let mut changed = Vec::with_capacity(plan.changed.len() + plan.remoded.len());
+        let mut changed = revived;
         for path in &plan.changed {
             let ino = state.tree.resolve(path)?;
             let new = node(&next.entries[path], next, mtime);
@@ -199,14 +240,17 @@ impl Volume {
             changed.push(files);
         }
         let former = std::mem::replace(&mut state.current, Arc::clone(next));
-        let (version, bytes) = (state.version, former.bytes());
+        let (version, weight) = (state.version, weight(&former));
         state.retire_view(former, Instant::now());
-        for dropped in state.handles.retire(version, bytes) {
-            state.drop_view(dropped);
+        let dropped = state.handles.retire(version, weight);
+        for version in &dropped {
+            state.drop_view(*version);
         }
         state.version += 1;
         let (version, objects) = (state.version, next.objects.clone());
-        state.history.committed(version, objects, mtime);
+        let handles = &state.handles;
+        let held = |version| handles.held(version) > 0;
+        state.history.committed(version, objects, mtime, held);
         state.committed = mtime;
         state.armed.arm(ops.clone());
         Ok(Swapped {
@@ -214,6 +258,7 @@ impl Volume {
             mtime,
             changed,
             ops,
+            dropped: !dropped.is_empty(),
         })
     }
 
@@ -227,9 +272,20 @@ impl Volume {
         self.state.lock().armed.done()
     }
 
-    /// Gives up the live change, so that the next can be brought.
-    pub fn give_up(&self) {
-        self.state.lock().armed.advance();
+    /// Gives up a change, so that the next can be brought; nothing where somebody has brought it by
+    /// now.
+    pub fn give_up(&self, index: usize) {
+        let mut state = self.state.lock();
+        if state.armed.done() == index {
+            state.armed.advance();
+        }
+    }
+
+    /// Takes back what a swap that failed has staged.
+    pub fn abandon(&self, plan: &Plan) {
+        let mut state = self.state.lock();
+        let version = state.version + 1;
+        state.unstage(plan, version);
     }
 
     /// Ends a commit. `failed` are the changes of names that could not be brought: they are not shown,
@@ -237,10 +293,8 @@ impl Volume {
     pub fn finish(&self, next: Arc<Snapshot>, plan: &Plan, failed: &[Op]) -> usize {
         let mut state = self.state.lock();
         state.armed.disarm();
-        for (index, _) in plan.staged.iter().enumerate() {
-            let stage = state.tree.stage;
-            state.tree.discard(stage, &stage_name(index));
-        }
+        let version = state.version;
+        state.unstage(plan, version);
         state.shown = if failed.is_empty() {
             next
         } else {
@@ -255,9 +309,15 @@ impl Volume {
     }
 }
 
-/// The name under which the plan's `index`th addition waits.
-fn stage_name(index: usize) -> String {
-    index.to_string()
+/// The name under which the `index`th addition of a version waits; never used again.
+fn stage_name(version: u32, index: usize) -> String {
+    format!("{version}-{index}")
+}
+
+/// What keeping a version costs at the most, in bytes: its contents and its names.
+pub(super) fn weight(snapshot: &Snapshot) -> u64 {
+    const NAME: u64 = 512;
+    snapshot.bytes() + NAME * snapshot.entries.len() as u64
 }
 
 impl State {
@@ -270,7 +330,7 @@ impl State {
     ) -> Result<Vec<ArmedOp>, Denied> {
         let mut staged = HashMap::new();
         for (index, top) in plan.staged.iter().enumerate() {
-            let name = stage_name(index);
+            let name = stage_name(self.version + 1, index);
             self.stage_one(next, top, &name, mtime)?;
             staged.insert(top, name);
         }
@@ -303,6 +363,27 @@ impl State {
             .collect()
     }
 
+    /// Drops what a version has staged and nobody has renamed in.
+    fn unstage(&mut self, plan: &Plan, version: u32) {
+        let stage = self.tree.stage;
+        for index in 0..plan.staged.len() {
+            self.tree.discard(stage, &stage_name(version, index));
+        }
+    }
+
+    /// The files that come back while somebody still holds them: staging gives them new bytes.
+    fn revived(&self, next: &Snapshot, plan: &Plan) -> Vec<u64> {
+        plan.staged
+            .iter()
+            .flat_map(|top| subtree(next, top))
+            .filter(|(_, entry)| !entry.is_dir())
+            .filter_map(|(path, _)| {
+                let identity = Identity::Path(FileType::File, path.clone());
+                self.tree.find(&identity)
+            })
+            .collect()
+    }
+
     fn stage_one(
         &mut self,
         next: &Snapshot,
@@ -311,12 +392,7 @@ impl State {
         mtime: SystemTime,
     ) -> Result<(), Denied> {
         let stage = self.tree.stage;
-        let below = next
-            .entries
-            .range(top.clone()..)
-            .take_while(|(path, _)| path.as_str().starts_with(top.as_str()))
-            .filter(|(path, _)| *path == top || path.is_below(top));
-        for (path, entry) in below {
+        for (path, entry) in subtree(next, top) {
             let new = node(entry, next, mtime);
             let kind = if entry.is_dir() {
                 FileType::Dir
@@ -340,17 +416,35 @@ impl State {
     }
 }
 
+/// A name of a snapshot and all below it.
+fn subtree<'s>(
+    snapshot: &'s Snapshot,
+    top: &'s RelPath,
+) -> impl Iterator<Item = (&'s RelPath, &'s Entry)> {
+    snapshot
+        .entries
+        .range(top.clone()..)
+        .take_while(|(path, _)| path.as_str().starts_with(top.as_str()))
+        .filter(move |(path, _)| *path == top || path.is_below(top))
+}
+
 /// The next snapshot less what could not be brought: names that did not appear, and with the names
 /// that did not go.
 fn without(next: &Snapshot, former: &Snapshot, failed: &[Op]) -> Snapshot {
     let mut shown = next.clone();
-    // Not equal to any rendered one, so that the next plan looks at every name.
-    shown.digest = Digest(!next.digest.0);
     for op in failed {
         if let Op::Rename(path) = op {
             shown
                 .entries
                 .retain(|name, _| name != path && !name.is_below(path));
+        }
+    }
+    for op in failed {
+        if let Op::Ring(path) = op
+            && let Some(Entry::File(file)) = shown.entries.get_mut(path)
+        {
+            // Its bytes are there, but nobody was told: changed until somebody is.
+            file.digest = Digest(!file.digest.0);
         }
     }
     for op in failed {

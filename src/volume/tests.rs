@@ -119,7 +119,7 @@ impl Fixture {
 
     fn swap(&self, next: &Arc<Snapshot>) -> (livemount_engine::diff::Plan, Swapped) {
         let plan = plan(&self.volume.shown(), next);
-        let committing = self.volume.begin(&plan, Duration::ZERO, &self.parker);
+        let committing = self.volume.begin(next, &plan, Duration::ZERO, &self.parker);
         self.volume.drain(&committing, Duration::ZERO);
         let swapped = self
             .volume
@@ -243,7 +243,7 @@ fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
     let next = snapshot(&[("a", "3"), ("b", "")]);
     let plan = plan(&fixture.volume.shown(), &next);
 
-    let committing = fixture.volume.begin(&plan, LONG, &fixture.parker);
+    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
     let volume = Arc::clone(&fixture.volume);
     let drain = std::thread::spawn(move || volume.drain(&committing, LONG));
     // Half of it is not all of it.
@@ -257,7 +257,9 @@ fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
 
     let late = fixture.opened(a);
     for unread in [1, 0] {
-        let committing = fixture.volume.begin(&plan, Duration::ZERO, &fixture.parker);
+        let committing = fixture
+            .volume
+            .begin(&next, &plan, Duration::ZERO, &fixture.parker);
         let report = fixture.volume.drain(&committing, Duration::ZERO);
         assert_eq!(report.unread, unread, "a handle delays one commit only");
         fixture.volume.unpark();
@@ -271,7 +273,7 @@ fn promise_4_opens_of_changing_files_wait_and_see_the_new_version() {
     let (a, b) = (fixture.ino("a"), fixture.ino("b"));
     let next = snapshot(&[("a", "new"), ("b", "same")]);
     let plan = plan(&fixture.volume.shown(), &next);
-    let committing = fixture.volume.begin(&plan, LONG, &fixture.parker);
+    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
     let parked = fixture.open(a);
     assert!(parked.try_recv().is_err(), "held back");
     fixture.opened(b);
@@ -294,7 +296,9 @@ fn parked_opens_are_let_go_when_the_publisher_cannot() {
     let fixture = Fixture::new(&[("a", "old")]);
     let next = snapshot(&[("a", "new")]);
     let plan = plan(&fixture.volume.shown(), &next);
-    fixture.volume.begin(&plan, Duration::ZERO, &fixture.parker);
+    fixture
+        .volume
+        .begin(&next, &plan, Duration::ZERO, &fixture.parker);
     let parked = fixture.open(fixture.ino("a"));
     // The publisher never goes on; the timer answers.
     let opened = parked.recv_timeout(LONG).expect("the timer lets it go");
@@ -367,8 +371,8 @@ fn what_could_not_be_brought_is_planned_again() {
     let (plan_1, _) = fixture.swap(&next);
     let failed = [Op::Rename(path("dir")), Op::Unlink(path("gone"))];
     assert_eq!(plan_1.ops, failed);
-    for _ in &failed {
-        fixture.volume.give_up();
+    for index in 0..failed.len() {
+        fixture.volume.give_up(index);
     }
     fixture.volume.finish(Arc::clone(&next), &plan_1, &failed);
     assert_eq!(fixture.names(), ["a", "gone"]);
@@ -461,7 +465,7 @@ fn a_drain_with_nobody_to_wait_for_does_not_wait() {
     let next = snapshot(&[("a", "2")]);
     let plan = plan(&fixture.volume.shown(), &next);
     let began = Instant::now();
-    let committing = fixture.volume.begin(&plan, LONG, &fixture.parker);
+    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
     let report = fixture.volume.drain(&committing, LONG);
     assert_eq!(report, DrainReport::default());
     assert!(began.elapsed() < LONG);

@@ -134,7 +134,7 @@ impl State {
         inodes.push(root);
         let held = version != self.version;
         if held {
-            self.handles.hold(version, snapshot.bytes());
+            self.handles.hold(version, swap::weight(snapshot));
         }
         let view = View {
             inodes,
@@ -201,7 +201,7 @@ impl State {
         match self.views.seen.get_mut(&version) {
             Some(view) if view.lookups > 0 => {
                 view.held = true;
-                self.handles.hold(version, former.bytes());
+                self.handles.hold(version, swap::weight(&former));
             }
             _ => self.drop_view(version),
         }
