@@ -23,7 +23,6 @@ use crate::volume::{Attr, Denied, FileType, Looked, Opened, Reader, Volume};
 
 /// How long the kernel may believe a name or an attribute: as long as it likes.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
-const GENERATION: Generation = Generation(0);
 const BLOCK: u32 = 4096;
 
 /// One volume as the kernel sees it.
@@ -106,9 +105,13 @@ impl fuser::Filesystem for Filesystem {
 
     fn lookup(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
         match name(leaf).and_then(|leaf| self.volume.lookup(parent.0, leaf)) {
-            Ok(Looked { attr, lasting }) => {
+            Ok(Looked {
+                attr,
+                generation,
+                lasting,
+            }) => {
                 let ttl = if lasting { TTL } else { Duration::ZERO };
-                reply.entry(&ttl, &file_attr(&attr), GENERATION);
+                reply.entry(&ttl, &file_attr(&attr), Generation(generation));
             }
             Err(denied) => reply.error(errno(denied)),
         }

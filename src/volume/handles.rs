@@ -93,7 +93,10 @@ impl Handles {
                 break number;
             }
         };
-        self.versions.entry(version).or_default().opens += 1;
+        // A ring reads nothing, so it pins nothing.
+        if bytes.is_some() {
+            self.versions.entry(version).or_default().opens += 1;
+        }
         self.open.insert(
             number,
             Handle {
@@ -136,7 +139,9 @@ impl Handles {
         let Some(handle) = self.open.remove(&number) else {
             return false;
         };
-        self.close(handle.version);
+        if handle.phase != Phase::Writer {
+            self.close(handle.version);
+        }
         handle.phase == Phase::Delaying && self.one_less()
     }
 

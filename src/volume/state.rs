@@ -68,6 +68,8 @@ pub struct Attr {
 pub struct Looked {
     /// Its attributes.
     pub attr: Attr,
+    /// Tells the inode from an earlier one of the same number.
+    pub generation: u64,
     /// Whether the kernel may believe the name and the attributes for as long as it likes; `..data`
     /// and `..<n>` are asked for each time.
     pub lasting: bool,
@@ -102,7 +104,10 @@ pub struct Listed<'a> {
 fn attr(ino: u64, node: &Node) -> Attr {
     let (size, links) = match &node.content {
         Content::Dir(_) => (0, 2),
-        Content::File(bytes) => (bytes.len() as u64, 1),
+        // Two for a file that came back while it was held. At one the kernel would destroy the
+        // watches of all who hold it when its new name goes again, though the old ones were let be
+        // (`dentry_unlink_inode`, `fs/dcache.c`).
+        Content::File(bytes) => (bytes.len() as u64, 1 + u32::from(node.revived)),
         Content::Dotdata => (0, 1),
     };
     Attr {
@@ -165,7 +170,12 @@ impl Volume {
         };
         state.looked_up(ino);
         let attr = state.attr(ino)?;
-        Ok(Looked { attr, lasting })
+        let generation = state.tree.get(ino)?.generation;
+        Ok(Looked {
+            attr,
+            generation,
+            lasting,
+        })
     }
 
     /// FORGET: the kernel drops so many of its lookups.

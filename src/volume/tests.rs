@@ -169,17 +169,47 @@ fn promise_1_a_path_keeps_its_number_through_change_and_return() {
 }
 
 #[test]
-fn a_folder_that_comes_back_while_it_is_held_is_a_new_inode() {
+fn a_folder_that_comes_back_while_it_is_held_is_another_one_of_its_number() {
     let fixture = Fixture::new(&[("d/b", "1")]);
-    let dead = fixture.ino("d");
+    let dead = fixture.volume.lookup(fixture.files, "d").expect("d");
     fixture.commit(&[("x", "")]);
-    assert_eq!(fixture.volume.attr(dead).map(|attr| attr.nlink), Ok(0));
+    assert_eq!(
+        fixture.volume.attr(dead.attr.ino).map(|attr| attr.nlink),
+        Ok(0)
+    );
     fixture.commit(&[("d/b", "2")]);
+    let back = fixture.volume.lookup(fixture.files, "d").expect("d");
+    assert_eq!(back.attr.ino, dead.attr.ino);
     assert_ne!(
-        fixture.ino("d"),
-        dead,
+        back.generation, dead.generation,
         "the kernel has marked the held one dead"
     );
+}
+
+#[test]
+fn a_ring_pins_nothing() {
+    let fixture = Fixture::new(&[("a", "0")]);
+    let a = fixture.ino("a");
+    let handles: Vec<u64> = (1..=MAX_OLDER)
+        .map(|version| {
+            let handle = fixture.opened(a);
+            fixture.commit(&[("a", &version.to_string())]);
+            handle
+        })
+        .collect();
+    for round in 0..5 {
+        let next = snapshot(&[("a", &format!("round {round}"))]);
+        let (plan, swapped) = fixture.swap(&next);
+        // The ring's handle is open until after the next commit has begun.
+        let (tell, answer) = channel();
+        fixture.volume.open(a, true, move |opened| {
+            tell.send(opened).expect("the test listens");
+        });
+        answer.try_recv().expect("answered at once").expect("armed");
+        fixture.bring(&swapped.ops[0]).expect("armed");
+        fixture.volume.finish(next, &plan, &[]);
+    }
+    assert_eq!(fixture.read(a, handles[0], Reader::Handle), Ok("0".into()));
 }
 
 #[test]

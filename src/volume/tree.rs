@@ -74,6 +74,10 @@ pub(super) struct Node {
     /// Whether a name leads here. Without one the inode answers with link count 0 until the kernel
     /// forgets it.
     pub(super) linked: bool,
+    /// Tells an inode from an earlier one of the same number.
+    pub(super) generation: u64,
+    /// Whether it came back while the kernel still knew it.
+    pub(super) revived: bool,
     /// How often the kernel was told of this inode and has not yet forgotten.
     lookups: u64,
 }
@@ -118,6 +122,8 @@ impl Tree {
             gid,
             mtime: now,
             linked: true,
+            generation: 0,
+            revived: false,
             lookups: 0,
         };
         let mut tree = Self {
@@ -141,17 +147,13 @@ impl Tree {
         ino
     }
 
-    /// The number for an identity. A file that comes back while somebody still holds it gets its old
-    /// inode back, watches and binds included. A folder cannot: the kernel marked the held inode dead
-    /// at rmdir (`S_DEAD`, `fs/namei.c`), nothing would ever appear in it again.
+    /// The number for an identity: the one that it has, or that is free.
     fn free_number(&self, identity: &Identity) -> u64 {
-        let reusable = |node: &Node| {
-            node.identity == *identity && (node.linked || node.file_type() == FileType::File)
-        };
         let mut attempt = 0;
         loop {
             let ino = number(&self.key, identity, attempt);
-            if usable(ino) && self.nodes.get(&ino).is_none_or(reusable) {
+            let taken = |node: &Node| node.identity != *identity;
+            if usable(ino) && !self.nodes.get(&ino).is_some_and(taken) {
                 return ino;
             }
             attempt += 1;
@@ -216,7 +218,15 @@ impl Tree {
     /// Makes an inode that no listing shows.
     pub(super) fn insert_unnamed(&mut self, parent: u64, identity: Identity, new: NewNode) -> u64 {
         let ino = self.free_number(&identity);
-        let lookups = self.nodes.get(&ino).map_or(0, |node| node.lookups);
+        let former = self.nodes.get(&ino).filter(|node| node.lookups > 0);
+        let lookups = former.map_or(0, |node| node.lookups);
+        // A file that comes back while somebody still holds it is the same inode, watches and binds
+        // included. A folder cannot be: the kernel marked the held one dead at rmdir (`S_DEAD`,
+        // `fs/namei.c`), nothing would ever appear in it again. A new generation makes the kernel
+        // leave that one to its holders (`fuse_iget`, `fs/fuse/inode.c`).
+        let dead = former.filter(|node| node.file_type() == FileType::Dir);
+        let generation = dead.map_or(0, |node| node.generation + 1);
+        let revived = former.is_some() && dead.is_none();
         self.nodes.insert(
             ino,
             Node {
@@ -227,6 +237,8 @@ impl Tree {
                 gid: new.gid,
                 mtime: new.mtime,
                 linked: true,
+                generation,
+                revived,
                 lookups,
             },
         );
