@@ -150,7 +150,7 @@ impl fmt::Display for VolumeReport {
         }
         writeln!(f, "  {}", self.current)?;
         for older in &self.older {
-            writeln!(f, "  {older}; still held {} times", older.held)?;
+            writeln!(f, "  {older}; {} still hold it", older.held)?;
         }
         for former in self.former.iter().take(3) {
             writeln!(f, "  {former}")?;
