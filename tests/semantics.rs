@@ -171,6 +171,27 @@ fn promise_3_the_page_cache_shows_the_current_version() {
     }
 }
 
+#[test]
+fn promise_2_the_page_cache_of_every_changed_file_is_new_at_the_first_event() {
+    let names: Vec<String> = (0..300).map(|number| format!("f{number:03}")).collect();
+    let files = |text: &str| -> Tree {
+        let file = |name: &String| (name.clone(), (text.repeat(9000).into_bytes(), 0o644));
+        names.iter().map(file).collect()
+    };
+    let mut one = One::with(&files("0"));
+    let last = File::open(one.join(&names[299])).expect("opens");
+    let mut watch = Watch::all(&one.join(&names[0]));
+    for round in ["1", "2", "3"] {
+        // Cached, and of the same size: only its time tells the kernel.
+        sendfile(&last);
+        one.served.offer("v", &files(round));
+        watch.next_until("the first event", |event| event.is("OPEN"));
+        assert_eq!(sendfile(&last), round.repeat(9000), "round {round}");
+        one.served.settle("v");
+        watch.drain();
+    }
+}
+
 fn sendfile(file: &File) -> String {
     let (mut out, input) = io::pipe().expect("a pipe");
     let copy = file.try_clone().expect("a descriptor");
