@@ -14,7 +14,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use livemount::observe::Facts;
+use livemount::observe::{Fact, Facts};
 use livemount::publish::{Compat, Published, Publisher, Settings};
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::path::RelPath;
@@ -241,7 +241,14 @@ pub fn main() {
     })
     .expect("the hand starts");
     let (facts, stream) = Facts::stream();
-    std::thread::spawn(move || stream.iter().for_each(drop));
+    std::thread::spawn(move || {
+        for fact in stream {
+            // What goes well is no news to a test.
+            if !matches!(fact, Fact::Committed(_)) {
+                eprintln!("the daemon: {fact:?}");
+            }
+        }
+    });
     let publisher = Publisher::new(hand, KEY, facts).expect("a publisher");
     let mut volumes = BTreeMap::new();
     while let Some(ask) = read_frame(&mut socket) {
