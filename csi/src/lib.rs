@@ -1,0 +1,1 @@
+//! The gRPC that a kubelet speaks with a CSI node plugin.
