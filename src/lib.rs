@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod fs;
 pub mod mount;
+pub mod node;
 pub mod observe;
 pub mod publish;
 pub mod report;

@@ -4,4 +4,5 @@
 //! snapshots, FUSE or mounts; it hands over whole objects in the order in which it read them and
 //! leaves it to the engine to find out whether anything changed.
 
+pub mod kube;
 pub mod manifest;
