@@ -6,7 +6,9 @@
 //! it compares no versions: the source says what is true now.
 //!
 //! Deletion and return are the kubelet's (kubernetes.md 1.4): an object that is not optional leaves
-//! the volume as it is, an optional one takes its files with it, and uids are not compared.
+//! the volume as it is, an optional one takes its files with it, and uids are not compared. An
+//! immutable object that a volume has shown stays in it for the volume's life, as the kubelet stops
+//! looking at it; every new volume reads it afresh, which the kubelet's does not.
 
 mod event;
 
@@ -34,6 +36,8 @@ struct Volume {
     spec: Spec,
     /// The last good one: what `Commit` said last.
     latest: Option<Arc<Snapshot>>,
+    /// The immutable objects that it has shown.
+    frozen: BTreeMap<ObjectKey, Arc<Object>>,
     /// What was told and still holds.
     trouble: Option<Trouble>,
     warnings: Vec<Warning>,
@@ -55,7 +59,7 @@ enum Truth {
     /// It does not exist.
     Absent,
     /// It is this.
-    Present(Object),
+    Present(Arc<Object>),
 }
 
 impl Engine {
@@ -79,8 +83,24 @@ impl Engine {
                     self.unwatch(&volume, spec.objects(), &mut effects);
                 }
             }
-            Event::Applied(object) => self.apply(object, &mut effects),
-            Event::Deleted(key) => self.delete(&key, &mut effects),
+            Event::Applied(object) => {
+                let users = self.apply(object);
+                self.refresh_all(&users, &mut effects);
+            }
+            Event::Deleted(key) => {
+                let users = self.delete(&key);
+                self.refresh_all(&users, &mut effects);
+            }
+            Event::Read(readings) => {
+                let mut users = BTreeSet::new();
+                for (key, object) in readings {
+                    users.append(&mut match object {
+                        Some(object) => self.apply(object),
+                        None => self.delete(&key),
+                    });
+                }
+                self.refresh_all(&users, &mut effects);
+            }
         }
         effects
     }
@@ -109,7 +129,12 @@ impl Engine {
                 effects.push(Effect::Watch(key.clone()));
                 Watched::default()
             });
-            watched.volumes.insert(id.clone());
+            let new = watched.volumes.insert(id.clone());
+            if new && matches!(&watched.truth, Truth::Present(object) if object.immutable) {
+                // Nobody has looked at it since; whoever shows it is frozen and does not miss it.
+                watched.truth = Truth::Unknown;
+                effects.push(Effect::Watch(key.clone()));
+            }
         }
         self.refresh(id, effects);
         if let Some(former) = former {
@@ -131,36 +156,33 @@ impl Engine {
         }
     }
 
-    fn apply(&mut self, mut object: Object, effects: &mut Vec<Effect>) {
-        let key = object.key.clone();
-        let Some(watched) = self.watched.get_mut(&key) else {
-            return;
+    /// Takes an object in. Tells whose volumes may show something else now.
+    fn apply(&mut self, mut object: Object) -> BTreeSet<VolumeId> {
+        let Some(watched) = self.watched.get_mut(&object.key) else {
+            return BTreeSet::new();
         };
-        let mut same = false;
         if let Truth::Present(earlier) = &watched.truth {
             object.share_values(earlier);
-            same = object.data() == earlier.data();
+            // A list read again costs its volumes nothing.
+            if object.says_the_same(earlier) {
+                return BTreeSet::new();
+            }
         }
-        watched.truth = Truth::Present(object);
-        // A list read again costs its volumes nothing.
-        if !same {
-            self.refresh_users(&key, effects);
-        }
+        watched.truth = Truth::Present(Arc::new(object));
+        watched.volumes.clone()
     }
 
-    fn delete(&mut self, key: &ObjectKey, effects: &mut Vec<Effect>) {
+    fn delete(&mut self, key: &ObjectKey) -> BTreeSet<VolumeId> {
         let Some(watched) = self.watched.get_mut(key) else {
-            return;
+            return BTreeSet::new();
         };
         watched.truth = Truth::Absent;
-        self.refresh_users(key, effects);
+        watched.volumes.clone()
     }
 
-    /// Refreshes every volume that uses the object.
-    fn refresh_users(&mut self, key: &ObjectKey, effects: &mut Vec<Effect>) {
-        let users = self.watched.get(key).map(|watched| watched.volumes.clone());
-        for id in users.into_iter().flatten() {
-            self.refresh(&id, effects);
+    fn refresh_all(&mut self, ids: &BTreeSet<VolumeId>, effects: &mut Vec<Effect>) {
+        for id in ids {
+            self.refresh(id, effects);
         }
     }
 
@@ -174,17 +196,34 @@ impl Engine {
                 .get(key)
                 .map_or(&Truth::Unknown, |watched| &watched.truth)
         };
+        let frozen = &volume.frozen;
         // Optional objects too: a volume must not lose files because one was not read yet.
         let mut objects = volume.spec.sources.iter().map(|source| &source.object);
-        if objects.any(|key| matches!(truth(key), Truth::Unknown)) {
+        if objects.any(|key| !frozen.contains_key(key) && matches!(truth(key), Truth::Unknown)) {
             return;
         }
-        let find = |key: &ObjectKey| match truth(key) {
-            Truth::Present(object) => Some(object),
-            Truth::Unknown | Truth::Absent => None,
+        let present = |key: &ObjectKey| match (frozen.get(key), truth(key)) {
+            (Some(object), _) | (None, Truth::Present(object)) => Some(object),
+            (None, Truth::Unknown | Truth::Absent) => None,
         };
+        let find = |key: &ObjectKey| present(key).map(|object| &**object);
         match render(&volume.spec, find, &self.key, volume.latest.as_deref()) {
-            Ok(rendered) => volume.show(id, rendered, effects),
+            Ok(mut rendered) => {
+                let objects = volume.spec.objects();
+                let immutable = |key: &&ObjectKey| {
+                    let object = present(key).filter(|object| object.immutable)?;
+                    if let Truth::Present(now) = truth(key)
+                        && now.data() != object.data()
+                    {
+                        let object = object.key.clone();
+                        rendered.warnings.push(Warning::Immutable { object });
+                    }
+                    Some((object.key.clone(), Arc::clone(object)))
+                };
+                let frozen = objects.iter().filter_map(immutable).collect();
+                volume.frozen = frozen;
+                volume.show(id, rendered, effects);
+            }
             Err(refusal) => volume.refuse(id, refusal, effects),
         }
     }
@@ -195,6 +234,7 @@ impl Volume {
         Self {
             spec,
             latest: None,
+            frozen: BTreeMap::new(),
             trouble: None,
             warnings: Vec::new(),
         }
@@ -210,11 +250,10 @@ impl Volume {
                 warnings,
             });
         }
-        if self
-            .latest
-            .as_ref()
-            .is_none_or(|latest| latest.digest != snapshot.digest)
-        {
+        let differs = |latest: &Arc<Snapshot>| {
+            latest.digest != snapshot.digest || latest.objects != snapshot.objects
+        };
+        if self.latest.as_ref().is_none_or(differs) {
             let snapshot = Arc::new(snapshot);
             self.latest = Some(Arc::clone(&snapshot));
             effects.push(Effect::Commit {

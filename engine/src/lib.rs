@@ -6,6 +6,7 @@
 //! volume's contents is decided here and can be tested on plain data.
 
 pub mod diff;
+pub mod downward;
 pub mod engine;
 pub mod object;
 pub mod path;

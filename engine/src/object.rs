@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -73,6 +74,8 @@ pub enum Kind {
     ConfigMap,
     /// `v1/Secret`
     Secret,
+    /// `v1/Pod`: what a downward API volume may show of it ([`Object::of_pod`]).
+    Pod,
 }
 
 impl fmt::Display for Kind {
@@ -80,6 +83,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
+            Self::Pod => "Pod",
         })
     }
 }
@@ -112,6 +116,8 @@ pub struct Object {
     pub resource_version: Option<String>,
     /// Whether the object says that it will never change.
     pub immutable: bool,
+    /// When its source learned of this version, where it is one that is told of versions.
+    pub received: Option<SystemTime>,
     /// Key to value; `data`, `binaryData` and `stringData` are merged.
     data: BTreeMap<String, Bytes>,
 }
@@ -135,13 +141,43 @@ impl Object {
             uid: None,
             resource_version: None,
             immutable: false,
+            received: None,
             data,
         })
+    }
+
+    /// What a pod's downward API tells: field expression to value, such as `metadata.name`,
+    /// `metadata.labels['app']` or `app/limits.cpu`. These are no file names; a spec's items give
+    /// each a path.
+    pub fn of_pod(key: ObjectKey, fields: BTreeMap<String, Bytes>) -> Self {
+        Self {
+            key,
+            uid: None,
+            resource_version: None,
+            immutable: false,
+            received: None,
+            data: fields,
+        }
     }
 
     /// Key to value.
     pub fn data(&self) -> &BTreeMap<String, Bytes> {
         &self.data
+    }
+
+    /// Whether nothing that anybody could see has changed. Of a pod only what its volumes show counts:
+    /// its version moves with every status.
+    pub(crate) fn says_the_same(&self, earlier: &Self) -> bool {
+        let version = |object: &Self| {
+            (object.key.kind != Kind::Pod).then(|| {
+                (
+                    object.uid.clone(),
+                    object.resource_version.clone(),
+                    object.immutable,
+                )
+            })
+        };
+        self.data == earlier.data && version(self) == version(earlier)
     }
 
     /// Takes over the earlier version's allocation of every value that did not change, so that the

@@ -83,6 +83,13 @@ pub enum Warning {
         /// The key of that value.
         of_key: String,
     },
+    /// An immutable object is another one now; the volume keeps the one that it has shown, as the
+    /// kubelet does.
+    #[error("{object} is immutable and was changed or made anew; the former one stays")]
+    Immutable {
+        /// The object.
+        object: ObjectKey,
+    },
 }
 
 /// Renders a spec. `lookup` finds an object; what it does not find does not exist. Files whose
@@ -246,6 +253,7 @@ fn version(object: &Object) -> ObjectVersion {
         key: object.key.clone(),
         uid: object.uid.clone(),
         resource_version: object.resource_version.clone(),
+        received: object.received,
     }
 }
 

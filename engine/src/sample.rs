@@ -44,6 +44,7 @@ pub(crate) fn source(name: &str, items: &[(&str, &str)]) -> Source {
                 key: (*key).to_owned(),
                 path: path(at),
                 mode: None,
+                divisor: None,
             })
             .collect(),
         optional: false,
@@ -62,6 +63,7 @@ pub(crate) fn spec(sources: Vec<Source>) -> Spec {
         sources,
         default_mode: Mode::DEFAULT,
         fs_group: None,
+        mountpoints: Vec::new(),
     }
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn tree(files: &[(&str, &str, u32)]) -> (Spec, Object) {
             key: format!("k{n}"),
             path: path(at),
             mode: Some(Mode::new(*mode).expect("a legal mode")),
+            divisor: None,
         });
     }
     let object = Object::new(config_map("tree"), data).expect("a legal object");

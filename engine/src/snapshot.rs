@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::time::SystemTime;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -92,8 +93,7 @@ impl Entry {
     }
 }
 
-/// Which version of an object a snapshot was rendered from. A later version with the same contents
-/// makes no snapshot and is not seen here.
+/// Which version of an object a snapshot was rendered from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectVersion {
     /// The object.
@@ -102,6 +102,8 @@ pub struct ObjectVersion {
     pub uid: Option<String>,
     /// Its version in its source's words.
     pub resource_version: Option<String>,
+    /// When its source learned of this version, where it is one that is told of versions.
+    pub received: Option<SystemTime>,
 }
 
 /// The immutable tree of one version of a volume.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::downward::Divisor;
 use crate::object::ObjectKey;
 use crate::path::RelPath;
 
@@ -40,12 +41,14 @@ pub struct ModeError(pub u32);
 /// One key of an object put at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The key in the object.
+    /// The key in the object; of a Pod, what [`downward`](crate::downward) calls a field.
     pub key: String,
     /// Where its value goes.
     pub path: RelPath,
     /// The file's mode; the volume's default where nothing is said.
     pub mode: Option<Mode>,
+    /// What a pod's resource is counted in. Every item for a resource has one, and no other item.
+    pub divisor: Option<Divisor>,
 }
 
 /// One object that a volume shows.
@@ -69,6 +72,8 @@ pub struct Spec {
     pub default_mode: Mode,
     /// The group that owns every file, as a pod's `fsGroup` (kubernetes.md 1.3).
     pub fs_group: Option<u32>,
+    /// Folders that hold nothing: other volumes are mounted on them.
+    pub mountpoints: Vec<RelPath>,
 }
 
 impl Spec {
@@ -82,6 +87,7 @@ impl Spec {
             }],
             default_mode: Mode::DEFAULT,
             fs_group: None,
+            mountpoints: Vec::new(),
         }
     }
 

@@ -56,7 +56,7 @@ const MOST: usize = 20;
 fn choices(held: &[ObjectKey]) -> String {
     list(held, |key| {
         let option = match key.kind {
-            Kind::ConfigMap => "--configmap",
+            Kind::ConfigMap | Kind::Pod => "--configmap",
             Kind::Secret => "--secret",
         };
         format!("{option} {}", key.name)

@@ -1,6 +1,7 @@
 //! What the engine hears and what it asks for: closed lists, so that all that can change a volume's
 //! contents stands in one place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ pub enum Event {
     /// The object is known not to exist: it was deleted, or the first consistent read found none.
     /// Ignored where nobody watches the object.
     Deleted(ObjectKey),
+    /// Several objects that were read at once, nothing where one does not exist. No volume shows some
+    /// of them without the others.
+    Read(BTreeMap<ObjectKey, Option<Object>>),
 }
 
 /// All that the engine asks for or tells. Where a volume stands is what the last of `Commit`,
@@ -66,12 +70,14 @@ pub enum Event {
 /// read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The first volume needs this object: read it and follow it.
+    /// The first volume needs this object: read it and follow it. Told again for an immutable object
+    /// that a further volume needs: read it afresh.
     Watch(ObjectKey),
     /// No volume needs this object any more. What is heard of it until the next `Watch` is ignored;
     /// what a former watch still has under way must not arrive after that.
     Unwatch(ObjectKey),
-    /// The volume shall show this. A later one replaces one that has not been carried out.
+    /// The volume shall show this. A later one replaces one that has not been carried out. Where only
+    /// the objects' versions differ from the one before, nothing changes in the files.
     Commit {
         /// The volume.
         volume: VolumeId,

@@ -254,6 +254,76 @@ fn warnings_are_told_when_they_change() {
     assert_eq!(run.apply("a", &[]), ["warned v 0"]);
 }
 
+fn immutable(name: &str, data: &[(&str, &str)]) -> Event {
+    let mut object = object(name, data);
+    object.immutable = true;
+    Event::Applied(object)
+}
+
+#[test]
+fn an_immutable_object_stays_as_shown_and_is_read_afresh_by_a_new_volume() {
+    let mut run = Run::new();
+    run.publish("v", vec![source("a", &[]), optional(source("b", &[]))]);
+    run.hear(Event::Deleted(config_map("b")));
+    assert_eq!(run.hear(immutable("a", &[("k", "1")])), ["commit v k=1"]);
+    // Deleted and made anew: who shows it keeps it, who comes new waits for what it is now.
+    assert_eq!(run.delete("a"), NONE);
+    assert_eq!(run.hear(immutable("a", &[("k", "2")])), ["warned v 1"]);
+    assert_eq!(run.publish("w", vec![source("a", &[])]), ["watch a"]);
+    assert_eq!(run.hear(immutable("a", &[("k", "3")])), ["commit w k=3"]);
+    // The other objects of a volume go on.
+    assert_eq!(run.apply("b", &[("l", "1")]), ["commit v k=1 l=1"]);
+    assert_eq!(run.unpublish("w"), NONE);
+    assert_eq!(run.hear(immutable("a", &[("k", "1")])), ["warned v 0"]);
+    // An ordinary object of the same name has no power over it either.
+    assert_eq!(run.apply("a", &[("k", "4")]), ["warned v 1"]);
+    assert_eq!(run.latest("v").files().count(), 2);
+}
+
+#[test]
+fn an_immutable_object_that_was_never_shown_is_not_kept() {
+    let mut run = Run::new();
+    run.publish("v", vec![source("a", &[("k", "k")])]);
+    let refused = ["refused v: ConfigMap default/a has no key \"k\""];
+    assert_eq!(run.hear(immutable("a", &[("l", "1")])), refused);
+    let anew = run.hear(immutable("a", &[("k", "2")]));
+    assert_eq!(anew, ["commit v k=2", "recovered v"]);
+}
+
+#[test]
+fn a_new_version_with_the_same_data_is_a_new_label() {
+    let mut run = Run::new();
+    run.publish("v", vec![source("a", &[])]);
+    let version = |version: &str| {
+        let mut object = object("a", &[("k", "1")]);
+        object.resource_version = Some(version.into());
+        object.received = Some(std::time::SystemTime::now());
+        Event::Applied(object)
+    };
+    assert_eq!(run.hear(version("1")), ["commit v k=1"]);
+    let digest = run.latest("v").digest;
+    assert_eq!(run.hear(version("1")), NONE);
+    assert_eq!(run.hear(version("2")), ["commit v k=1"]);
+    let latest = run.latest("v");
+    assert_eq!(latest.digest, digest);
+    assert_eq!(latest.objects[0].resource_version.as_deref(), Some("2"));
+}
+
+#[test]
+fn what_was_read_at_once_is_shown_at_once() {
+    let mut run = Run::new();
+    run.publish("v", vec![source("a", &[]), source("b", &[])]);
+    let read = |a: &str, b: Option<&str>| {
+        let b = b.map(|b| object("b", &[("l", b)]));
+        let a = (config_map("a"), Some(object("a", &[("k", a)])));
+        Event::Read([a, (config_map("b"), b)].into())
+    };
+    assert_eq!(run.hear(read("1", Some("1"))), ["commit v k=1 l=1"]);
+    assert_eq!(run.hear(read("2", Some("2"))), ["commit v k=2 l=2"]);
+    let refused = ["refused v: ConfigMap default/b does not exist"];
+    assert_eq!(run.hear(read("3", None)), refused);
+}
+
 #[test]
 fn no_sources_are_an_empty_volume() {
     let mut run = Run::new();

@@ -54,6 +54,7 @@ fn item() -> impl Strategy<Value = Item> {
         key,
         path,
         mode,
+        divisor: None,
     })
 }
 
@@ -71,6 +72,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         sources,
         default_mode,
         fs_group,
+        mountpoints: Vec::new(),
     })
 }
 

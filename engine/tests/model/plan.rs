@@ -34,6 +34,7 @@ fn built(files: &BTreeMap<RelPath, (u8, Mode)>, fs_group: Option<u32>) -> Snapsh
                 key,
                 path: path.clone(),
                 mode: Some(*mode),
+                divisor: None,
             });
         }
     }

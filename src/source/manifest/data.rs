@@ -39,7 +39,8 @@ pub(super) fn object(
     let mut raw = BTreeMap::new();
     // In this order: stringData wins over data.
     let maps: [(&'static str, bool); 2] = match key.kind {
-        Kind::ConfigMap => [("data", false), ("binaryData", true)],
+        // A pod is no object of a manifest.
+        Kind::ConfigMap | Kind::Pod => [("data", false), ("binaryData", true)],
         Kind::Secret => [("data", true), ("stringData", false)],
     };
     for (name, base64) in maps {

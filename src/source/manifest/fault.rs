@@ -59,7 +59,7 @@ pub enum Fault {
 
 fn fields(kind: Kind) -> &'static str {
     match kind {
-        Kind::ConfigMap => "data, binaryData and immutable",
+        Kind::ConfigMap | Kind::Pod => "data, binaryData and immutable",
         Kind::Secret => "data, stringData, type and immutable",
     }
 }
@@ -75,7 +75,7 @@ fn advice(found: What) -> &'static str {
 
 fn alternative(kind: Kind) -> &'static str {
     match kind {
-        Kind::ConfigMap => "",
+        Kind::ConfigMap | Kind::Pod => "",
         Kind::Secret => "; plain text goes under stringData",
     }
 }

@@ -191,7 +191,7 @@ fn build(
 ) -> Result<Object, Box<Flaw>> {
     fields::told_once(mapping)?;
     let known: &[&str] = match key.kind {
-        Kind::ConfigMap => &["data", "binaryData", "immutable"],
+        Kind::ConfigMap | Kind::Pod => &["data", "binaryData", "immutable"],
         Kind::Secret => &["data", "stringData", "immutable", "type"],
     };
     for (name, entry) in mapping.in_order() {
