@@ -65,6 +65,8 @@ fn help_can_be_read_by_a_person() {
         "--configmap <NAME>",
         "--secret <NAME>",
         "--drain <MS>",
+        "--pinned-versions <N>",
+        "--pinned-bytes <SIZE>",
         "--log-format",
         "--log <FILTER>",
     ] {
@@ -106,6 +108,8 @@ fn wrong_usage_is_exit_status_2() {
         &["mount", "--nonsense", "source", "mountpoint"],
         &["mount", "--drain", "soon", "source", "mountpoint"],
         &["mount", "--drain", "-1", "source", "mountpoint"],
+        &["mount", "--pinned-versions", "0", "source", "mountpoint"],
+        &["mount", "--pinned-bytes", "many", "source", "mountpoint"],
         &["mount", "--log-format", "xml", "source", "mountpoint"],
         &[
             "mount",
@@ -273,6 +277,93 @@ fn a_change_of_another_object_in_the_file_commits_nothing() {
     assert_eq!(watch.drain(), []);
     let read = fs::read_to_string(target.join("a")).expect("it can be read");
     assert_eq!(read, "end");
+}
+
+#[test]
+fn promise_3_the_pin_limit_is_a_setting() {
+    // Five bytes and two names of 512: two versions fit in 3,072 bytes, three do not.
+    for asked in [
+        &["--pinned-versions", "2"][..],
+        &["--pinned-bytes", "3Ki"],
+        &["--pinned-bytes", "1Gi", "--pinned-versions=2"],
+    ] {
+        pins_of_two(Volume::with(asked, &[("a", "0000")]));
+    }
+}
+
+#[test]
+fn a_pin_limit_of_the_environment_counts_and_a_wrong_one_is_told() {
+    let scratch = Scratch::new();
+    for (variable, value) in [
+        ("LIVEMOUNT_PINNED_VERSIONS", "0"),
+        ("LIVEMOUNT_PINNED_VERSIONS", "many"),
+        ("LIVEMOUNT_PINNED_BYTES", "1 mile"),
+    ] {
+        let set = format!("{variable}={value}");
+        let ended = Launch::mount(&scratch)
+            .args(&["source", "mountpoint"])
+            .under(&["env", &set])
+            .run();
+
+        assert_eq!(ended.code(), 2, "{ended:#?}");
+        let told = ended.stderr.join("\n");
+        assert!(told.contains(value), "{told}");
+    }
+    let mut manifest = written(&scratch);
+    let target = scratch.join("target");
+    let daemon = Launch::mount(&scratch)
+        .arg(manifest.path())
+        .arg(&target)
+        .under(&["env", "LIVEMOUNT_PINNED_VERSIONS=1"])
+        .start();
+    let mut held = Vec::new();
+    for (commits, next) in ["2", "3"].iter().enumerate() {
+        held.push(File::open(target.join("a")).expect("opens"));
+        manifest.set("a", next).replace();
+        daemon
+            .stderr
+            .wait_nth(commits, "the commit is told", committed);
+    }
+    daemon.wait_for_line("the drop is told", |line| line.contains("ESTALE"));
+    let read = |mut file: &File| {
+        let mut text = String::new();
+        file.read_to_string(&mut text).map(|_| text)
+    };
+    let oldest = read(&held[0]).expect_err("it is over the limit");
+    assert_eq!(oldest.raw_os_error(), Some(libc::ESTALE));
+    assert_eq!(read(&held[1]).expect("within the limit"), "2");
+}
+
+/// Holds four versions of a volume that keeps two: the oldest two are gone, the others are there.
+fn pins_of_two(mut volume: Volume) {
+    let held: Vec<File> = (1..=4)
+        .map(|version: u32| {
+            let held = File::open(volume.join("a")).expect("opens");
+            let text = version.to_string().repeat(4);
+            volume.change(&[("a", &text)]);
+            wait_until_read(&volume, "a", &text);
+            held
+        })
+        .collect();
+    let read: Vec<Result<String, i32>> = held
+        .iter()
+        .map(|mut file| {
+            let mut text = String::new();
+            file.read_to_string(&mut text)
+                .map(|_| text)
+                .map_err(|error| error.raw_os_error().expect("the kernel's"))
+        })
+        .collect();
+    let stale = Err(libc::ESTALE);
+    let live = |text: &str| Ok(text.to_owned());
+    assert_eq!(
+        read,
+        [stale.clone(), stale, live("2222"), live("3333")],
+        "of {}",
+        volume.path().display()
+    );
+    drop(held);
+    volume.daemon.stop();
 }
 
 #[test]

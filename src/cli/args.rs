@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
+use super::size;
 use crate::mount;
-use crate::publish::Compat;
+use crate::publish::{Compat, Pins};
 use crate::yaml;
 
 /// Configuration as live files: `ConfigMaps` and Secrets on a filesystem that changes in place.
@@ -61,6 +62,16 @@ Watch it:  inotifywait -m /tmp/app/app.properties";
 /// The largest group that a pod may have (`IsValidGroupID`, apimachinery).
 const MAX_GROUP: i64 = i32::MAX as i64;
 
+/// The most older versions that may be asked for: each costs a scan of the open handles when it goes.
+const MAX_PINNED: usize = 10_000;
+
+fn versions(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(versions) if (1..=MAX_PINNED).contains(&versions) => Ok(versions),
+        _ => Err(format!("not a number from 1 to {MAX_PINNED}")),
+    }
+}
+
 fn namespace(text: &str) -> Result<String, String> {
     match yaml::name::label(text) {
         Ok(()) => Ok(text.to_owned()),
@@ -99,6 +110,12 @@ pub(super) struct Mount {
     /// yet read it
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     drain: u64,
+    /// The most older versions that open files may keep; beyond it the oldest reads ESTALE
+    #[arg(long, value_name = "N", env = "LIVEMOUNT_PINNED_VERSIONS", default_value_t = Pins::DEFAULT.versions, value_parser = versions)]
+    pinned_versions: usize,
+    /// The most bytes in those, such as 16Mi or 1G; 512 for each name, as if versions shared nothing
+    #[arg(long, value_name = "SIZE", env = "LIVEMOUNT_PINNED_BYTES", default_value = "64Mi", value_parser = size::bytes)]
+    pinned_bytes: u64,
     /// For programs that wait for `..data` alone (configmap-reload, Linkerd, Envoy watched_directory):
     /// each update ends with one MOVED_TO of that name
     #[arg(long, value_name = "WHAT", value_enum)]
@@ -169,6 +186,10 @@ impl From<Mount> for mount::Options {
             compat: match args.compat {
                 Some(CompatArg::Dotdata) => Compat::Dotdata,
                 None => Compat::None,
+            },
+            pins: Pins {
+                versions: args.pinned_versions,
+                bytes: args.pinned_bytes,
             },
         }
     }

@@ -4,6 +4,7 @@
 
 mod args;
 mod log;
+mod size;
 
 use std::process::ExitCode;
 

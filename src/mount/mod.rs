@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::observe::{self, Fact, Facts};
-use crate::publish::{Compat, PublishError, Publisher, Settings};
+use crate::publish::{Compat, Pins, PublishError, Publisher, Settings};
 use crate::source::manifest::{Manifests, SourceError};
 use crate::status;
 use serve::Mount;
@@ -47,6 +47,8 @@ pub struct Options {
     pub drain: Duration,
     /// What a commit does beyond its own events.
     pub compat: Compat,
+    /// How many older versions open handles may keep.
+    pub pins: Pins,
     /// After how long without a sign of life the hand takes this process for dead.
     pub heartbeat: Duration,
 }
@@ -134,6 +136,7 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         settings: Settings {
             drain: options.drain,
             compat: options.compat,
+            pins: options.pins,
         },
         over: options.over,
         publisher,

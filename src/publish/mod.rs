@@ -23,17 +23,19 @@ use crate::observe::Facts;
 use crate::report::VolumeReport;
 use crate::volume::{Parker, Volume};
 
-pub use crate::volume::Compat;
+pub use crate::volume::{Compat, Pins};
 use queue::Queue;
 use session::Session;
 
-/// How a commit behaves.
+/// How a volume and its commits behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The most that a commit waits for fresh readers (design.md, promise 4).
     pub drain: Duration,
     /// What a commit does beyond its own events.
     pub compat: Compat,
+    /// How many older versions open handles may keep (promise 3).
+    pub pins: Pins,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
         Self {
             drain: Duration::from_millis(250),
             compat: Compat::None,
+            pins: Pins::DEFAULT,
         }
     }
 }
@@ -161,7 +164,7 @@ impl Publisher {
         settings: Settings,
     ) -> Result<Published, PublishError> {
         let inner = &self.0;
-        let volume = Volume::new(name, inner.key, first, SystemTime::now());
+        let volume = Volume::new(name, inner.key, first, settings.pins, SystemTime::now());
         let failed = |source| PublishError::Hand {
             target: target.to_owned(),
             source,

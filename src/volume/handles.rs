@@ -14,10 +14,29 @@ use super::denied::Denied;
 /// stats what it opened and reads that many bytes (design.md, promise 4).
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// The most older versions that handles may keep, and the most bytes in them, counted as if nothing
-/// was shared between versions (design.md section 6).
-pub(super) const MAX_OLDER: usize = 32;
-pub(super) const MAX_OLDER_BYTES: u64 = 64 << 20;
+/// How much of the past open handles may keep (design.md section 6). Beyond either limit the oldest
+/// version is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pins {
+    /// The most older versions.
+    pub versions: usize,
+    /// The most bytes in them: contents and 512 for each name, counted as if versions shared nothing.
+    pub bytes: u64,
+}
+
+impl Pins {
+    /// What a volume keeps where nothing else is asked for: 32 versions, 64 MiB.
+    pub const DEFAULT: Self = Self {
+        versions: 32,
+        bytes: 64 << 20,
+    };
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
 
 /// What an open gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +91,7 @@ pub(super) struct Handles {
     open: HashMap<u64, Handle>,
     serial: u32,
     versions: BTreeMap<u32, Pinned>,
+    limit: Pins,
     /// How many handles the drain still waits for.
     delaying: usize,
     /// How many older versions were dropped for the limit.
@@ -79,6 +99,14 @@ pub(super) struct Handles {
 }
 
 impl Handles {
+    /// None yet, and how many older versions they may keep.
+    pub(super) fn new(limit: Pins) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn open(
         &mut self,
         ino: u64,
@@ -222,9 +250,10 @@ impl Handles {
                 self.versions.remove(&former);
             }
         }
+        let limit = self.limit;
         let over = |versions: &BTreeMap<u32, Pinned>| {
-            versions.len() > MAX_OLDER
-                || versions.values().map(|pinned| pinned.bytes).sum::<u64>() > MAX_OLDER_BYTES
+            versions.len() > limit.versions
+                || versions.values().map(|pinned| pinned.bytes).sum::<u64>() > limit.bytes
         };
         let mut dropped = Vec::new();
         while over(&self.versions) {

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use livemount_engine::snapshot::ObjectVersion;
 
-use super::handles::MAX_OLDER;
+/// How many versions before the current one are told, held or not.
+const TOLD: usize = 32;
 
 /// One version that is or was served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +40,12 @@ impl History {
         at: SystemTime,
         held: impl Fn(u32) -> bool,
     ) {
-        // The last ones, and those that somebody holds, of which there are at most as many.
+        // The last ones, and those that somebody holds, of which there are as many as the volume's
+        // `Pins` allow.
         let mut kept = 0;
         self.0.retain(|served| {
             kept += 1;
-            kept <= MAX_OLDER || held(served.version)
+            kept <= TOLD || held(served.version)
         });
         self.0.push_front(Served {
             version,

@@ -21,7 +21,7 @@ mod tests;
 
 pub use armed::ArmedOp;
 pub use denied::Denied;
-pub use handles::{Opened, Reader};
+pub use handles::{Opened, Pins, Reader};
 pub use history::Served;
 pub use inodes::{FileType, ROOT};
 pub use park::{DrainReport, Parker};

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::armed::{Armed, ArmedOp};
 use super::denied::Denied;
-use super::handles::{Handles, Opened, Reader};
+use super::handles::{Handles, Opened, Pins, Reader};
 use super::history::{History, Served};
 use super::inodes::{FileType, Identity};
 use super::park::{Opener, Park};
@@ -123,7 +123,13 @@ fn attr(ino: u64, node: &Node) -> Attr {
 
 impl Volume {
     /// A volume that shows its first snapshot, before anything is mounted.
-    pub fn new(name: &str, key: HashKey, first: Arc<Snapshot>, now: SystemTime) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        key: HashKey,
+        first: Arc<Snapshot>,
+        pins: Pins,
+        now: SystemTime,
+    ) -> Arc<Self> {
         let mut tree = Tree::new(key, first.root_mode, first.gid, now);
         let mut history = History::default();
         history.committed(1, first.objects.clone(), now, |_| false);
@@ -134,7 +140,7 @@ impl Volume {
             name: name.into(),
             state: Mutex::new(State {
                 tree,
-                handles: Handles::default(),
+                handles: Handles::new(pins),
                 armed: Armed::default(),
                 park: None,
                 version: 1,

@@ -12,7 +12,6 @@ use livemount_engine::render::render;
 use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_engine::spec::{Item, Mode, Source, Spec};
 
-use super::handles::MAX_OLDER;
 use super::*;
 
 const KEY: HashKey = HashKey([3; 16]);
@@ -41,6 +40,7 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
             key: format!("k{key}"),
             path: path(name),
             mode: None,
+            divisor: None,
         })
         .collect();
     let spec = Spec {
@@ -51,6 +51,7 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
         }],
         default_mode: Mode::DEFAULT,
         fs_group: None,
+        mountpoints: Vec::new(),
     };
     let objects = BTreeMap::from([(object.clone(), Object::new(object, data).expect("legal"))]);
     let rendered = render(&spec, |key| objects.get(key), &KEY, None).expect("renders");
@@ -65,7 +66,11 @@ struct Fixture {
 
 impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
-        let volume = Volume::new("test", KEY, snapshot(files), SystemTime::now());
+        Self::with_pins(files, Pins::DEFAULT)
+    }
+
+    fn with_pins(files: &[(&str, &str)], pins: Pins) -> Self {
+        let volume = Volume::new("test", KEY, snapshot(files), pins, SystemTime::now());
         let files = volume.lookup(ROOT, "files").expect("files/").attr.ino;
         Self {
             volume,
@@ -190,7 +195,7 @@ fn a_folder_that_comes_back_while_it_is_held_is_another_one_of_its_number() {
 fn a_ring_pins_nothing() {
     let fixture = Fixture::new(&[("a", "0")]);
     let a = fixture.ino("a");
-    let handles: Vec<u64> = (1..=MAX_OLDER)
+    let handles: Vec<u64> = (1..=Pins::DEFAULT.versions)
         .map(|version| {
             let handle = fixture.opened(a);
             fixture.commit(&[("a", &version.to_string())]);
@@ -247,7 +252,7 @@ fn a_handles_number_names_its_version() {
 fn the_oldest_pins_go_beyond_the_limit_and_read_estale() {
     let fixture = Fixture::new(&[("a", "0")]);
     let a = fixture.ino("a");
-    let handles: Vec<u64> = (1..=MAX_OLDER + 1)
+    let handles: Vec<u64> = (1..=Pins::DEFAULT.versions + 1)
         .map(|version| {
             let handle = fixture.opened(a);
             fixture.commit(&[("a", &version.to_string())]);
@@ -263,6 +268,38 @@ fn the_oldest_pins_go_beyond_the_limit_and_read_estale() {
     for handle in handles {
         fixture.volume.release(handle);
     }
+}
+
+#[test]
+fn promise_3_a_volume_keeps_as_many_bytes_as_it_was_asked_to() {
+    let pins = Pins {
+        versions: 10,
+        bytes: 3 * 516 - 1,
+    };
+    let fixture = Fixture::with_pins(&[("a", "0000")], pins);
+    let a = fixture.ino("a");
+    let handles: Vec<u64> = (1..=4)
+        .map(|version: u32| {
+            let handle = fixture.opened(a);
+            fixture.commit(&[("a", &version.to_string().repeat(4))]);
+            handle
+        })
+        .collect();
+    // Four bytes and a name of 512 each: two fit, three do not.
+    let read: Vec<_> = handles
+        .iter()
+        .map(|handle| fixture.read(a, *handle, Reader::Handle))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            Err(Denied::Stale),
+            Err(Denied::Stale),
+            Ok("2222".into()),
+            Ok("3333".into())
+        ]
+    );
+    assert_eq!(fixture.volume.dropped_pins(), 2);
 }
 
 #[test]

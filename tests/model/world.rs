@@ -85,6 +85,7 @@ impl World {
             } else {
                 Compat::None
             },
+            ..Settings::default()
         };
         let mut served = Served::in_test(scratch.path());
         served.publish_with("v", &volume, &tree, settings, life.fs_group);

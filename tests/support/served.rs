@@ -284,6 +284,7 @@ fn answer(
                 } else {
                     Compat::None
                 },
+                ..Settings::default()
             };
             let began = monotonic();
             let published = publisher.publish(&name, &target, Arc::clone(&first), settings)?;
@@ -335,6 +336,7 @@ fn snapshot(
                 key: "k".into(),
                 path: RelPath::new(path)?,
                 mode: Some(Mode::new(*mode)?),
+                divisor: None,
             }],
             optional: false,
         });
@@ -343,6 +345,7 @@ fn snapshot(
         sources,
         default_mode: Mode::DEFAULT,
         fs_group,
+        mountpoints: Vec::new(),
     };
     let rendered = render(&spec, |key| objects.get(key), &KEY, former.map(|s| &**s))?;
     Ok(Arc::new(rendered.snapshot))
