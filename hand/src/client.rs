@@ -40,6 +40,9 @@ pub struct ClientOptions {
     /// How long without a sign of life before the hand gives the daemon up and kills it, and the
     /// daemon the hand. Pings go at a quarter of it. Not less than 4 ms.
     pub heartbeat: Duration,
+    /// The SELinux context that every file of every mount shall have; the kernel's default for FUSE
+    /// (`fusefs_t`) where none is given.
+    pub selinux_context: Option<String>,
 }
 
 /// The daemon's hold on its hand. Clones are the same hand; when the last is dropped the hand is
@@ -242,6 +245,20 @@ impl Hand {
             },
         )
         .map(drop)
+    }
+
+    /// Takes away whatever livemount is at a target, dead or alive and anybody's, and removes the
+    /// directory, which must be empty then. Where there is neither, nothing is left to do. For a
+    /// target of which only its path is known; `volume` is a number that no volume has.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::OutsideRoots`]; [`HandError::NotADirectory`]; [`HandError::Os`] where the
+    /// directory cannot be removed: it is not empty, or something else is mounted there.
+    pub fn clear(&self, volume: u64, target: &Path) -> Result<(), HandError> {
+        let target = bytes(target);
+        self.repeat(WITHIN, &Call::Clear { volume, target })
+            .map(drop)
     }
 
     /// How the hand does.

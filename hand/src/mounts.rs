@@ -40,8 +40,8 @@ pub(crate) struct Cloned {
 }
 
 /// A new connection: its `/dev/fuse` and its mount. INIT is waiting in the former; nothing is asked
-/// of the daemon here.
-pub(crate) fn make() -> Result<(OwnedFd, OwnedFd), HandError> {
+/// of the daemon here. With an SELinux context every file has that one (`context=`, mount(8)).
+pub(crate) fn make(selinux_context: Option<&str>) -> Result<(OwnedFd, OwnedFd), HandError> {
     let device = open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .during("open /dev/fuse")?;
     let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen")?;
@@ -56,6 +56,10 @@ pub(crate) fn make() -> Result<(OwnedFd, OwnedFd), HandError> {
     ];
     for (key, value) in options {
         fsconfig_set_string(&context, key, value).during("fsconfig")?;
+    }
+    if let Some(selinux_context) = selinux_context {
+        fsconfig_set_string(&context, "context", selinux_context)
+            .during("fsconfig of the SELinux context")?;
     }
     for flag in ["allow_other", "default_permissions"] {
         fsconfig_set_flag(&context, flag).during("fsconfig")?;

@@ -63,6 +63,10 @@ pub(crate) fn perform(volumes: &Volumes, call: Call) -> Performed {
             volume,
             remove_target,
         } => forget(volumes, volume, remove_target).and_then(|()| plain(Answer::Done)),
+        Call::Clear { target, .. } => {
+            clear(&Place::find(&volumes.roots, &path(target))?)?;
+            plain(Answer::Done)
+        }
         Call::Ping | Call::Adopt { .. } | Call::Last { .. } => Err(HandError::Malformed),
     }
 }
@@ -137,7 +141,7 @@ fn mount(volumes: &Volumes, volume: u64) -> Performed {
     if entry.placed.lock().bound {
         return Err(HandError::StillBound);
     }
-    let (device, mount) = mounts::make()?;
+    let (device, mount) = mounts::make(volumes.selinux_context.as_deref())?;
     let copy = mount.try_clone().map_err(|_| HandError::Os {
         what: "copy the mount's descriptor".into(),
         errno: libc::EMFILE,
@@ -273,6 +277,24 @@ fn forget(volumes: &Volumes, number: u64, remove_target: bool) -> Result<(), Han
     volume.set_root(None);
     volumes.remove(number);
     removed
+}
+
+/// Takes away whatever livemount is at a target, dead or alive, and the directory.
+fn clear(place: &Place) -> Result<(), HandError> {
+    for _ in 0..LAYERS {
+        let found = match place.look() {
+            Err(HandError::Os {
+                errno: libc::ENOENT,
+                ..
+            }) => return Ok(()),
+            found => found?,
+        };
+        if !found.is_livemount()? {
+            break;
+        }
+        found.detach()?;
+    }
+    place.remove()
 }
 
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where

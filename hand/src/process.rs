@@ -56,12 +56,13 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
     for root in &args.roots {
         is_directory(root)?;
     }
+    let beat = args.heartbeat / BEATS;
     let parent = Parent::now();
     let hand = Process {
-        volumes: Arc::new(Volumes::new(args.roots, args.clone_attached)),
+        volumes: Arc::new(Volumes::new(args)),
         pool: Pool::default(),
         socket: Arc::new(socket),
-        beat: args.heartbeat / BEATS,
+        beat,
     };
     sweep::start(&hand.volumes, &hand.pool);
     let end = hand.serve();
@@ -134,7 +135,8 @@ impl Process {
             | Call::Mount { volume }
             | Call::Bind { volume, .. }
             | Call::Unbind { volume, .. }
-            | Call::Forget { volume, .. } => Lane::Place(*volume),
+            | Call::Forget { volume, .. }
+            | Call::Clear { volume, .. } => Lane::Place(*volume),
             Call::Refresh { volume, .. } | Call::Run { volume, .. } => Lane::Files(*volume),
             Call::Ping | Call::Adopt { .. } | Call::Last { .. } => {
                 return self.answer_at_once(seq, call, beside);

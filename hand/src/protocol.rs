@@ -115,6 +115,13 @@ pub enum Call {
         /// Also remove the target directory if a hand made it.
         remove_target: bool,
     },
+    /// See [`Hand::clear`](crate::Hand::clear).
+    Clear {
+        /// A number that no volume has; orders this among its calls.
+        volume: u64,
+        /// Bytes of an absolute path.
+        target: Vec<u8>,
+    },
 }
 
 impl Call {
@@ -131,6 +138,7 @@ impl Call {
             Self::Last { .. } => "last",
             Self::Unbind { .. } => "unbind",
             Self::Forget { .. } => "forget",
+            Self::Clear { .. } => "clear",
         }
     }
 }
@@ -157,7 +165,7 @@ pub enum Answer {
     Ran(Vec<OpResult>),
     /// To [`Call::Last`].
     Progress(Progress),
-    /// To [`Call::Unbind`] and [`Call::Forget`].
+    /// To [`Call::Unbind`], [`Call::Forget`] and [`Call::Clear`].
     Done,
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::fstatfs;
 use crate::HandError;
 use crate::error::During;
 use crate::place::{Device, Place, device};
+use crate::process::HandArgs;
 use crate::protocol::{Last, Progress};
 
 /// statfs(2), linux/magic.h.
@@ -23,6 +24,8 @@ pub(crate) struct Volumes {
     pub(crate) roots: Vec<PathBuf>,
     /// Clone as a kernel before 6.15 must (see `mounts`).
     pub(crate) clone_attached: bool,
+    /// The SELinux context of every mount, where one was given.
+    pub(crate) selinux_context: Option<String>,
     /// Whoever changes the mount table or makes a directory holds this for reading; who ends the
     /// hand takes it for writing and never gives it back, so that nothing appears after the last
     /// look. Only calls that no FUSE daemon can delay are made under it.
@@ -59,10 +62,11 @@ pub(crate) struct Root {
 }
 
 impl Volumes {
-    pub(crate) fn new(roots: Vec<PathBuf>, clone_attached: bool) -> Self {
+    pub(crate) fn new(args: HandArgs) -> Self {
         Self {
-            roots,
-            clone_attached,
+            roots: args.roots,
+            clone_attached: args.clone_attached,
+            selinux_context: args.selinux_context,
             gate: RwLock::new(()),
             all: Mutex::default(),
         }

@@ -69,6 +69,7 @@ fn calls() -> impl Strategy<Value = Call> {
                 over,
             }
         }),
+        (any::<u64>(), target.clone()).prop_map(|(volume, target)| Call::Clear { volume, target }),
         any::<u64>().prop_map(|volume| Call::Mount { volume }),
         (any::<u64>(), target).prop_map(|(volume, target)| Call::Bind { volume, target }),
         (any::<u64>(), prop::collection::vec(".{0,40}", 0..20))

@@ -164,6 +164,8 @@ pub(super) struct Hand {
     /// Clone as kernels before 6.15 need it, whatever this kernel can do
     #[arg(long)]
     clone_attached: bool,
+    #[arg(long, value_name = "CONTEXT")]
+    selinux_context: Option<String>,
 }
 
 impl From<Mount> for mount::Options {
@@ -201,6 +203,7 @@ impl From<Hand> for livemount_hand::process::HandArgs {
             roots: args.roots,
             heartbeat: Duration::from_millis(args.heartbeat),
             clone_attached: args.clone_attached,
+            selinux_context: args.selinux_context,
         }
     }
 }

@@ -108,6 +108,7 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         args: vec!["hand".into()],
         roots: vec![target::root(&target)],
         heartbeat: options.heartbeat,
+        selinux_context: None,
     })?;
     let (facts, ended) = observe_apart()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,7 +126,10 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         .ok();
     for trouble in troubles {
         let why = trouble.to_string();
-        facts.tell(Fact::Unreadable { why });
+        facts.tell(Fact::Unreadable {
+            why,
+            serving: false,
+        });
     }
     let mut mount = Mount {
         engine: Engine::new(hash_key),

@@ -238,6 +238,7 @@ pub fn main() {
         args: vec!["hand".into()],
         roots: vec![root],
         heartbeat: Duration::from_secs(10),
+        selinux_context: None,
     })
     .expect("the hand starts");
     let (facts, stream) = Facts::stream();

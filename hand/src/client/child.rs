@@ -26,6 +26,9 @@ pub(super) fn spawn(options: &ClientOptions) -> Result<(Child, OwnedFd), HandErr
     command
         .arg("--heartbeat")
         .arg(options.heartbeat.as_millis().to_string());
+    if let Some(context) = &options.selinux_context {
+        command.arg("--selinux-context").arg(context);
+    }
     let child = command
         .stdin(theirs)
         .spawn()

@@ -61,9 +61,11 @@ impl Effect {
             },
             Call::Unbind { volume, .. } => Self::Unbound { volume: *volume },
             Call::Forget { volume, .. } => Self::Forgotten { volume: *volume },
-            Call::Ping | Call::Adopt { .. } | Call::Refresh { .. } | Call::Last { .. } => {
-                Self::None
-            }
+            Call::Ping
+            | Call::Adopt { .. }
+            | Call::Refresh { .. }
+            | Call::Last { .. }
+            | Call::Clear { .. } => Self::None,
         }
     }
 }

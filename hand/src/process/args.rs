@@ -14,16 +14,19 @@ pub struct HandArgs {
     /// Clone mounts in the way that kernels before 6.15 need, also where it is not needed: for
     /// tests.
     pub clone_attached: bool,
+    /// The SELinux context of every mount.
+    pub selinux_context: Option<String>,
 }
 
 impl HandArgs {
     /// Reads what the client writes: `--root DIR` (any number), `--heartbeat MS`,
-    /// `--clone-attached`. None where it is anything else.
+    /// `--selinux-context CONTEXT`, `--clone-attached`. None where it is anything else.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut parsed = Self {
             roots: Vec::new(),
             heartbeat: Duration::ZERO,
             clone_attached: false,
+            selinux_context: None,
         };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
@@ -31,6 +34,9 @@ impl HandArgs {
                 "--root" => parsed.roots.push(args.next()?.into()),
                 "--heartbeat" => {
                     parsed.heartbeat = Duration::from_millis(args.next()?.to_str()?.parse().ok()?);
+                }
+                "--selinux-context" => {
+                    parsed.selinux_context = Some(args.next()?.into_string().ok()?);
                 }
                 "--clone-attached" => parsed.clone_attached = true,
                 _ => return None,

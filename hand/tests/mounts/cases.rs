@@ -23,6 +23,10 @@ pub const ALL: &[(&str, fn())] = &[
         "a_stuck_volume_delays_no_other",
         a_stuck_volume_delays_no_other,
     ),
+    (
+        "a_target_is_cleared_whoever_left_it",
+        a_target_is_cleared_whoever_left_it,
+    ),
     ("targets_that_are_refused", targets_that_are_refused),
     ("a_root_that_is_none", a_root_that_is_none),
     (
@@ -266,6 +270,33 @@ fn targets_that_are_refused() {
     scene.end();
 }
 
+/// NodeUnpublishVolume for a volume that this daemon never knew: its predecessor is gone.
+fn a_target_is_cleared_whoever_left_it() {
+    let scene = Scene::new(&[]);
+    let (target, _seen) = scene.volume(1);
+    assert_eq!(scene.hand.clear(9, &target), Ok(()));
+    assert!(mounts(&target).is_empty() && !target.exists());
+    assert_eq!(
+        scene.hand.clear(9, &target),
+        Ok(()),
+        "nothing is left to do"
+    );
+    assert_eq!(scene.hand.clear(9, &target.join("a/b")), Ok(()));
+    let full = scene.target("kept");
+    fs::create_dir(&full).expect("makes");
+    fs::write(full.join("x"), "x").expect("writes");
+    let Err(HandError::Os { errno, .. }) = scene.hand.clear(9, &full) else {
+        panic!("files are nobody's to take away");
+    };
+    assert_eq!(errno, libc::ENOTEMPTY);
+    assert_eq!(
+        scene.hand.clear(9, Path::new("/etc/x")),
+        Err(HandError::OutsideRoots)
+    );
+    fs::remove_dir_all(full).expect("removes");
+    scene.end();
+}
+
 fn a_root_that_is_none() {
     let root = tempfile::tempdir().expect("a directory");
     let options = ClientOptions {
@@ -273,6 +304,7 @@ fn a_root_that_is_none() {
         args: vec!["hand".into()],
         roots: vec![root.path().join("x")],
         heartbeat: CALM,
+        selinux_context: None,
     };
     assert_eq!(Hand::start(options.clone()).err(), Some(HandError::Died));
     let none = ClientOptions {

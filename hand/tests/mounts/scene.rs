@@ -61,6 +61,7 @@ pub fn start(root: &Path, heartbeat: Duration, extra: &[&str]) -> Hand {
         args,
         roots: vec![root.to_owned()],
         heartbeat,
+        selinux_context: None,
     })
     .expect("a hand")
 }
