@@ -6,6 +6,7 @@
 //! differs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::Hasher;
 use std::time::SystemTime;
 
@@ -35,8 +36,8 @@ impl HashKey {
     }
 }
 
-impl std::fmt::Debug for HashKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashKey(..)")
     }
 }
@@ -104,6 +105,16 @@ pub struct ObjectVersion {
     pub resource_version: Option<String>,
     /// When its source learned of this version, where it is one that is told of versions.
     pub received: Option<SystemTime>,
+}
+
+/// Shown as `ConfigMap default/app@1234`; without the `@` where the source tells no version.
+impl fmt::Display for ObjectVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.resource_version {
+            Some(version) => write!(f, "{}@{version}", self.key),
+            None => self.key.fmt(f),
+        }
+    }
 }
 
 /// The immutable tree of one version of a volume.

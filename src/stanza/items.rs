@@ -82,6 +82,7 @@ impl Paths {
             key: key.to_owned(),
             path,
             mode: mode(item, "mode", own)?,
+            divisor: None,
         })
     }
 

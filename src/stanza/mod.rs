@@ -55,19 +55,22 @@ impl Stanza {
 /// the error and nothing else; the objects are those of the namespace.
 pub fn parse(origin: &Path, text: &[u8], namespace: &str) -> Result<Spec, StanzaError> {
     read(origin, text, |mapping, line| {
-        Reader::new(namespace).volume(mapping, line)
+        Reader::new(namespace, None).volume(mapping, line)
     })
 }
 
-/// Reads what stands below `configMap:`, `secret:` or `projected:`.
+/// Reads what stands below `configMap:`, `secret:` or `projected:`. The objects are those of the
+/// namespace. With the name of the pod that mounts the volume, `projected` may hold that pod's
+/// `downwardAPI`.
 pub fn parse_stanza(
     origin: &Path,
     stanza: Stanza,
     text: &[u8],
     namespace: &str,
+    pod: Option<&str>,
 ) -> Result<Spec, StanzaError> {
     read(origin, text, |mapping, line| {
-        Reader::new(namespace).stanza(stanza, mapping, line)
+        Reader::new(namespace, pod).stanza(stanza, mapping, line)
     })
 }
 

@@ -112,7 +112,7 @@ fn what_a_pod_spec_says_is_taken_verbatim() {
 #[test]
 fn a_stanza_alone_is_read_alike() {
     let stanza = |stanza, text: &str| {
-        parse_stanza(Path::new("configMap"), stanza, text.as_bytes(), "ns")
+        parse_stanza(Path::new("configMap"), stanza, text.as_bytes(), "ns", None)
             .map(|spec| words(&spec))
             .map_err(|error| error.to_string())
     };

@@ -11,6 +11,9 @@ use crate::yaml::{Mapping, Value, What, fields, name};
 /// What all that is read of one volume shares.
 pub(super) struct Reader<'n> {
     namespace: &'n str,
+    /// The pod that mounts it, where it is one that does.
+    #[expect(dead_code)]
+    pod: Option<&'n str>,
     pub(super) paths: Paths,
 }
 
@@ -24,9 +27,10 @@ struct Words {
 }
 
 impl<'n> Reader<'n> {
-    pub(super) fn new(namespace: &'n str) -> Self {
+    pub(super) fn new(namespace: &'n str, pod: Option<&'n str>) -> Self {
         Self {
             namespace,
+            pod,
             paths: Paths::default(),
         }
     }
@@ -94,6 +98,7 @@ impl<'n> Reader<'n> {
             sources,
             default_mode,
             fs_group: None,
+            mountpoints: Vec::new(),
         })
     }
 

@@ -1,0 +1,3 @@
+//! Tables of what the API takes and of what the kubelet writes.
+
+use super::*;
