@@ -6,6 +6,7 @@
 //! process of its own) alone touches mounts. docs/ARCHITECTURE.md is the map.
 
 pub mod cli;
+pub mod daemon;
 pub mod fs;
 pub mod mount;
 pub mod node;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
-use livemount_engine::snapshot::{ObjectVersion, Snapshot};
+use livemount_engine::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::volume::Served;
@@ -18,6 +18,17 @@ pub struct Report {
     pub pid: u32,
     /// Its volumes.
     pub volumes: Vec<VolumeReport>,
+}
+
+impl Report {
+    /// The same with those volumes alone that belong to a pod, `NAMESPACE/NAME`.
+    #[must_use]
+    pub fn of_pod(mut self, pod: &str) -> Self {
+        // As `livemount node` names volumes: NAMESPACE/POD/VOLUME.
+        let belongs = |name: &str| name.rsplit_once('/').is_some_and(|(owner, _)| owner == pod);
+        self.volumes.retain(|volume| belongs(&volume.name));
+        self
+    }
 }
 
 /// One volume.
@@ -53,6 +64,9 @@ pub struct Version {
     pub version: u32,
     /// Its objects, such as `ConfigMap default/app`, with the resourceVersion behind an `@`.
     pub objects: Vec<String>,
+    /// When the newest of them was received, where the source is one that is told of versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<String>,
     /// When it became current.
     pub committed: String,
     /// When a file of it was first opened.
@@ -99,19 +113,16 @@ impl From<&Served> for Version {
     fn from(served: &Served) -> Self {
         Self {
             version: served.version,
-            objects: served.objects.iter().map(object).collect(),
+            objects: served.objects.iter().map(ToString::to_string).collect(),
+            received: (served.objects.iter())
+                .filter_map(|object| object.received)
+                .max()
+                .map(time),
             committed: time(served.committed),
             first_open: served.first_open.map(time),
             last_open: served.last_open.map(time),
             held: served.held,
         }
-    }
-}
-
-fn object(object: &ObjectVersion) -> String {
-    match &object.resource_version {
-        Some(version) => format!("{}@{version}", object.key),
-        None => object.key.to_string(),
     }
 }
 
@@ -168,7 +179,11 @@ impl fmt::Display for VolumeReport {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {} committed {}", self.version, self.committed)?;
+        write!(f, "version {}", self.version)?;
+        if let Some(received) = &self.received {
+            write!(f, " received {received},")?;
+        }
+        write!(f, " committed {}", self.committed)?;
         match (&self.first_open, &self.last_open) {
             (Some(first), Some(last)) => write!(f, ", first opened {first}, last opened {last}"),
             _ => f.write_str(", never opened"),

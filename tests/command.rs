@@ -5,11 +5,13 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use jiff::{Timestamp, Unit};
 use rustix::fs::inotify::WatchFlags;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::daemon::{self, Launch};
@@ -364,6 +366,69 @@ fn pins_of_two(mut volume: Volume) {
     );
     drop(held);
     volume.daemon.stop();
+}
+
+#[test]
+fn extended_attributes_tell_the_objects_version_and_a_digest_of_this_process_alone() {
+    let scratch = Scratch::new();
+    let source = scratch.join("app.yaml");
+    let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: app, uid: 0b1e-7, \
+                resourceVersion: '4711'}, data: {a: '1', b: '1'}}\n";
+    fs::write(&source, text).expect("the manifest can be written");
+    let digests = ["one", "two"].map(|name| {
+        let target = scratch.join(name);
+        let _daemon = daemon::mount(&scratch, &[], &source, &target);
+        let get = |file: &str, attribute: &str| {
+            let name = format!("user.livemount.{attribute}");
+            let mut value = vec![0; 256];
+            let size = rustix::fs::getxattr(target.join(file), name, &mut value[..])
+                .unwrap_or_else(|error| panic!("{attribute}: {error}"));
+            value.truncate(size);
+            String::from_utf8(value).expect("text")
+        };
+        for file in ["a", ""] {
+            assert_eq!(get(file, "object"), "ConfigMap default/app");
+            assert_eq!(get(file, "uid"), "0b1e-7");
+            assert_eq!(get(file, "resourceVersion"), "4711");
+        }
+        assert_eq!(get("a", "digest"), get("b", "digest"));
+        get("a", "digest")
+    });
+    assert_ne!(digests[0], digests[1], "the key is new for each process");
+}
+
+/// Something mounted over a file in the hand's own namespace: the kernel refuses to unlink that.
+struct Cover(PathBuf);
+
+impl Drop for Cover {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn promise_5_what_the_kernel_refuses_is_told_and_tried_again_less_and_less_often() {
+    let mut volume = Volume::of(&[("a", "1"), ("t", "1")]);
+    mount_bind("/etc/passwd", volume.join("t")).expect("a file can be bound over another");
+    let cover = Cover(volume.join("t"));
+
+    volume.manifest.remove("t").replace();
+
+    let told: Vec<Timestamp> = (0..3)
+        .map(|number| {
+            let line = volume.daemon.stderr.wait_nth(number, "it is told", |line| {
+                line.contains("could not unlink t, which is tried again")
+            });
+            let time = line.split(' ').next().expect("a line begins with its time");
+            time.parse().expect("RFC 3339")
+        })
+        .collect();
+    for (pair, pause) in told.windows(2).zip([1.0, 2.0]) {
+        let waited = (pair[1] - pair[0]).total(Unit::Second).expect("a time");
+        assert!(waited >= pause, "{waited} s");
+    }
+    drop(cover);
+    wait_until("the name is gone", PATIENCE, || !volume.join("t").exists());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The rules of docs/ARCHITECTURE.md that a compiler cannot keep: which room may name which, and that
-//! every file opens with its reason.
+//! The rules that a compiler cannot keep: which room may name which, that every file opens with its
+//! reason (docs/ARCHITECTURE.md), and that each clause of docs/SEMANTICS.md has a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,28 @@ const ABSENCES: &[(&str, &[&str])] = &[
             "crate::mount",
         ],
     ),
-    ("src/observe.rs", &["fuser", "tokio", "crate::"]),
+    (
+        "src/observe/mod.rs",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    (
+        "src/observe/log.rs",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    ("src/observe/metrics.rs", &["fuser", "tokio", "crate::"]),
+    (
+        "src/observe/metrics",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    ("src/observe/http.rs", &["fuser", "kube::", "crate::"]),
+    (
+        "src/observe/events.rs",
+        &["fuser", "crate::publish", "crate::source", "crate::mount"],
+    ),
+    (
+        "src/observe/events",
+        &["fuser", "crate::publish", "crate::source", "crate::mount"],
+    ),
     (
         "src/report.rs",
         &["fuser", "tokio", "crate::publish", "crate::status"],
@@ -141,7 +162,15 @@ fn rooms_name_only_what_is_below_them() {
 #[test]
 fn every_file_opens_with_its_reason() {
     let mut files = Vec::new();
-    for room in ["engine/src", "hand/src", "src", "tests", "benches"] {
+    for room in [
+        "engine/src",
+        "hand/src",
+        "src",
+        "tests",
+        "benches",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
+    ] {
         sources(&root().join(room), &mut files);
     }
     let silent: Vec<String> = files
@@ -173,4 +202,127 @@ fn unsafe_stays_where_it_is_proved() {
         .filter(|file| !UNSAFE.contains(&file.as_str()))
         .collect();
     assert!(elsewhere.is_empty(), "unsafe in {elsewhere:?}");
+}
+
+/// Where docs/SEMANTICS.md finds tests that are not in a file of their own under tests/.
+const PLACES: &[(&str, &[&str])] = &[
+    ("volume", &["src/volume/tests.rs"]),
+    ("engine", &["engine/src/engine/tests.rs"]),
+    ("render", &["engine/src/render/tests.rs"]),
+    ("shelf", &["src/source/manifest/shelf_tests.rs"]),
+    ("source", &["src/source/manifest/folder_tests.rs"]),
+    (
+        "hand",
+        &["hand/tests/mounts/cases.rs", "hand/tests/mounts/deaths.rs"],
+    ),
+];
+
+/// Everything that docs/SEMANTICS.md says, piece by piece: a row, a point, or lines up to an empty one.
+/// Headings, and what only leads to a table or stands in brackets, say nothing that a test could hold.
+fn clauses(text: &str) -> Vec<String> {
+    let (_, promises) = text
+        .split_once("\n## The promises\n")
+        .expect("SEMANTICS.md lists the promises");
+    let mut clauses = vec![String::new()];
+    for line in promises.lines() {
+        if line.is_empty() || line.starts_with(['-', '|', '#']) {
+            clauses.push(String::new());
+        }
+        if let Some(clause) = clauses.last_mut().filter(|_| !line.starts_with(['#', '('])) {
+            clause.push_str(line);
+            clause.push('\n');
+        }
+    }
+    // A table's head says nothing either: the row before its line of dashes.
+    let rules: Vec<usize> = (1..clauses.len())
+        .filter(|at| clauses[*at].starts_with("|-"))
+        .collect();
+    for at in rules {
+        clauses[at - 1].clear();
+        clauses[at].clear();
+    }
+    clauses.retain(|clause| !clause.trim().is_empty());
+    clauses
+        .iter()
+        .map(|clause| clause.trim().to_owned())
+        .collect()
+}
+
+/// The tests that a clause names, as place and function.
+fn named(clause: &str) -> Vec<(&str, &str)> {
+    let code = clause.split('`').skip(1).step_by(2);
+    code.filter_map(|code| code.split_once("::")).collect()
+}
+
+/// Whether a file has a test of this name that is run.
+fn has_test(file: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    // The hand's tests are a program of their own with a list.
+    if text.contains(&format!("\"{name}\",")) {
+        return true;
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let heads = [format!("fn {name}("), format!("async fn {name}(")];
+    let Some(at) = lines
+        .iter()
+        .position(|line| heads.iter().any(|head| line.starts_with(head.as_str())))
+    else {
+        return false;
+    };
+    let before = lines[..at].iter().rev();
+    let attributes: Vec<&&str> = before.take_while(|line| line.starts_with("#[")).collect();
+    attributes.iter().any(|line| line.contains("test"))
+        && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+}
+
+#[test]
+fn each_clause_of_semantics_names_a_test_that_is_there() {
+    let text = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("it is there");
+    let clauses = clauses(&text);
+    assert!(clauses.len() > 40, "{} clauses: cut wrongly", clauses.len());
+    let mut wrong = Vec::new();
+    for clause in &clauses {
+        let tests = named(clause);
+        // Lines that only lead to their table or points have nothing to hold.
+        let leads = clause.lines().count() == 1 && !clause.starts_with(['|', '-']);
+        if tests.is_empty() && !leads {
+            wrong.push(format!("no test holds: {clause}"));
+        }
+        for (place, name) in tests {
+            let files = PLACES
+                .iter()
+                .find(|(known, _)| *known == place)
+                .map_or_else(
+                    || vec![format!("tests/{place}.rs")],
+                    |(_, files)| files.iter().map(ToString::to_string).collect(),
+                );
+            if !files.iter().any(|file| has_test(&root().join(file), name)) {
+                wrong.push(format!("{place} has no test {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_promise_has_a_test_that_carries_its_number() {
+    let text = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("it is there");
+    let numbers: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("**")?.split_once(". "))
+        .map(|(number, _)| number)
+        .collect();
+    assert!(numbers.len() >= 8, "{numbers:?}");
+    let tests: Vec<&str> = text.lines().flat_map(named).map(|(_, name)| name).collect();
+    let without: Vec<_> = numbers
+        .iter()
+        .filter(|number| {
+            let carries = format!("promise_{number}_");
+            !tests.iter().any(|name| name.starts_with(&carries))
+        })
+        .collect();
+    assert!(
+        without.is_empty(),
+        "no test is named promise_N of {without:?}"
+    );
 }

@@ -211,13 +211,22 @@ fn extended_attributes_tell_object_and_version() {
         Err(Errno::NODATA),
         "a manifest has none"
     );
-    let before = ["a", "b"].map(|name| (get(&one, name, "digest"), get(&one, name, "committed")));
+    let said = |one: &One| {
+        ["a", "b", ""].map(|name| (get(one, name, "digest"), get(one, name, "committed")))
+    };
+    let before = said(&one);
     one.commit(&[("a", "2"), ("b", "same")]);
-    let after = ["a", "b"].map(|name| (get(&one, name, "digest"), get(&one, name, "committed")));
+    let after = said(&one);
+    assert_ne!(before[2].0, after[2].0, "the root's is of the whole volume");
+    assert_eq!(before[2].1, after[2].1, "no name came or went");
+    one.commit(&[("a", "2"), ("b", "same"), ("c", "1")]);
+    assert_ne!(said(&one)[2].1, after[2].1);
+    one.commit(&[("a", "2"), ("b", "same")]);
+    assert_eq!(said(&one)[2].0, after[2].0, "equal means equal");
     assert_ne!(before[0].0, after[0].0);
     assert_ne!(before[0].1, after[0].1);
     assert_eq!(before[1], after[1], "an unchanged file says the same");
-    assert_eq!(get(&one, "a", "version"), Ok("2".into()));
+    assert_eq!(get(&one, "a", "version"), Ok("4".into()));
 
     let mut names = vec![0; 1024];
     let size = rustix::fs::listxattr(one.path.join("a"), &mut names[..]).expect("listxattr");

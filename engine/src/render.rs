@@ -3,16 +3,18 @@
 //!
 //! All or nothing: one part that cannot be rendered refuses the whole, and the volume keeps what it
 //! showed. Whether an absent object is truly absent or only not read yet is not known here: the
-//! engine renders when it knows. Sentences name objects, keys and paths, never a value.
+//! engine renders when it knows.
+
+mod refusal;
 
 use std::collections::BTreeMap;
 
-use thiserror::Error;
-
-use crate::object::{Bytes, Object, ObjectKey, shown};
+use crate::downward;
+use crate::object::{Bytes, Kind, Object, ObjectKey};
 use crate::path::RelPath;
 use crate::snapshot::{Entry, File, HashKey, ObjectVersion, ROOT_MODE, Snapshot};
-use crate::spec::{Source, Spec};
+use crate::spec::{Item, Source, Spec};
+pub use refusal::{Refusal, Warning};
 
 /// Permission bits of a folder inside a volume.
 const DIR_MODE: u16 = 0o755;
@@ -30,73 +32,11 @@ pub struct Rendered {
     pub warnings: Vec<Warning>,
 }
 
-/// Why a spec cannot be rendered from its objects.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// An object that is not optional does not exist.
-    #[error("{object} does not exist")]
-    Missing {
-        /// The object.
-        object: ObjectKey,
-    },
-    /// A key that the items of a source that is not optional ask for does not exist.
-    #[error("{object} has no key {:?}", shown(.key))]
-    MissingKey {
-        /// The object.
-        object: ObjectKey,
-        /// The key.
-        key: String,
-    },
-    /// A path would be a file and a folder at once.
-    #[error(
-        "path {:?} is a file and cannot hold {:?}",
-        shown(.file.as_str()),
-        shown(.below.as_str())
-    )]
-    FileAndFolder {
-        /// The path that is a file.
-        file: RelPath,
-        /// The path of a file that lies below it.
-        below: RelPath,
-    },
-}
-
-/// What rendered, but may not be what was meant.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Warning {
-    /// Two values ask for one path; the later one is shown, as with the kubelet.
-    #[error(
-        "path {:?}: key {:?} of {by} replaces key {:?} of {of}",
-        shown(.path.as_str()),
-        shown(.by_key),
-        shown(.of_key)
-    )]
-    Replaced {
-        /// The path.
-        path: RelPath,
-        /// The object whose value is shown.
-        by: ObjectKey,
-        /// The key of that value.
-        by_key: String,
-        /// The object whose value is not shown.
-        of: ObjectKey,
-        /// The key of that value.
-        of_key: String,
-    },
-    /// An immutable object is another one now; the volume keeps the one that it has shown, as the
-    /// kubelet does.
-    #[error("{object} is immutable and was changed or made anew; the former one stays")]
-    Immutable {
-        /// The object.
-        object: ObjectKey,
-    },
-}
-
 /// Renders a spec. `lookup` finds an object; what it does not find does not exist. Files whose
 /// contents are those at the same path of `previous` share its bytes.
 ///
 /// Tells the first refusal in the spec's order; a path that is a file and a folder comes after all
-/// of these.
+/// of these, a mountpoint last.
 pub fn render<'o>(
     spec: &Spec,
     lookup: impl Fn(&ObjectKey) -> Option<&'o Object>,
@@ -123,7 +63,11 @@ pub fn render<'o>(
             mode
         }
     };
-    let mut entries = folders(&payload.drafts, grouped(DIR_MODE, GROUP_DIR))?;
+    let mut entries = folders(
+        &payload.drafts,
+        &spec.mountpoints,
+        grouped(DIR_MODE, GROUP_DIR),
+    )?;
     for (path, draft) in payload.drafts {
         let before = previous.and_then(|snapshot| snapshot.file(path.as_str()));
         let mut file = draft.file(key, before);
@@ -148,7 +92,7 @@ struct Payload<'o> {
 }
 
 impl<'o> Payload<'o> {
-    fn add(&mut self, source: &Source, object: &'o Object, mode: u16) -> Result<(), Refusal> {
+    fn add(&mut self, source: &'o Source, object: &'o Object, mode: u16) -> Result<(), Refusal> {
         let known = self
             .objects
             .iter()
@@ -163,23 +107,19 @@ impl<'o> Payload<'o> {
             value,
             mode,
         };
-        if source.items.is_empty() {
+        // A pod's fields are no names of files.
+        if source.items.is_empty() && object.key.kind != Kind::Pod {
             for (key, value) in object.data() {
                 let path = RelPath::new(key).expect("`Object::new` takes only keys that are names");
-                self.put(path, draft(key, value, mode));
+                self.put(path, draft(key, value.clone(), mode));
             }
         }
         for item in &source.items {
             let mode = item.mode.map_or(mode, crate::spec::Mode::bits);
-            match object.data().get_key_value(&item.key) {
-                Some((key, value)) => self.put(item.path.clone(), draft(key, value, mode)),
+            match value(object, item) {
+                Some(value) => self.put(item.path.clone(), draft(&item.key, value, mode)),
                 None if source.optional => {}
-                None => {
-                    return Err(Refusal::MissingKey {
-                        object: object.key.clone(),
-                        key: item.key.clone(),
-                    });
-                }
+                None => return Err(missing(object, &item.key)),
             }
         }
         Ok(())
@@ -199,23 +139,39 @@ impl<'o> Payload<'o> {
     }
 }
 
+/// What an object says for an item.
+fn value(object: &Object, item: &Item) -> Option<Bytes> {
+    match object.key.kind {
+        Kind::ConfigMap | Kind::Secret => object.data().get(&item.key).cloned(),
+        Kind::Pod => downward::value(object, item),
+    }
+}
+
+fn missing(object: &Object, key: &str) -> Refusal {
+    let (object, key) = (object.key.clone(), key.to_owned());
+    match object.kind {
+        Kind::ConfigMap | Kind::Secret => Refusal::MissingKey { object, key },
+        Kind::Pod => Refusal::Untold { object, field: key },
+    }
+}
+
 /// A file before its contents are hashed: what a later source replaces costs no hash.
 struct Draft<'o> {
     object: usize,
     key: &'o str,
-    value: &'o Bytes,
+    value: Bytes,
     mode: u16,
 }
 
 impl Draft<'_> {
     fn file(&self, key: &HashKey, before: Option<&File>) -> File {
         let digest = match before {
-            Some(before) if before.bytes.shares(self.value) => before.digest,
-            _ => key.digest(self.value),
+            Some(before) if before.bytes.shares(&self.value) => before.digest,
+            _ => key.digest(&self.value),
         };
         let bytes = match before {
             Some(before) if before.digest == digest => &before.bytes,
-            _ => self.value,
+            _ => &self.value,
         };
         File {
             bytes: bytes.clone(),
@@ -226,9 +182,10 @@ impl Draft<'_> {
     }
 }
 
-/// Every folder that the files need.
+/// Every folder that the files need, and those for other volumes.
 fn folders(
     drafts: &BTreeMap<RelPath, Draft<'_>>,
+    mountpoints: &[RelPath],
     mode: u16,
 ) -> Result<BTreeMap<RelPath, Entry>, Refusal> {
     let mut entries = BTreeMap::new();
@@ -242,6 +199,19 @@ fn folders(
             }
             if entries.insert(folder, Entry::Dir { mode }).is_some() {
                 break; // What lies above it is there as well.
+            }
+        }
+    }
+    for mountpoint in mountpoints {
+        for folder in std::iter::once(mountpoint.clone()).chain(mountpoint.ancestors()) {
+            if drafts.contains_key(&folder) {
+                return Err(Refusal::Mountpoint {
+                    mountpoint: mountpoint.clone(),
+                    file: folder,
+                });
+            }
+            if entries.insert(folder, Entry::Dir { mode }).is_some() {
+                break;
             }
         }
     }

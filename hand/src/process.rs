@@ -94,9 +94,15 @@ impl Process {
         loop {
             let now = Instant::now();
             let wake = self.pool.expire(now).map_or(beat, |next| next.min(beat));
-            match readable(&self.socket, wake.saturating_duration_since(now)) {
-                Ok(true) => {}
-                Ok(false) => {
+            let received = match readable(&self.socket, wake.saturating_duration_since(now)) {
+                Ok(true) => receive(&self.socket, &mut buffer),
+                Ok(false) => Ok(Received::Nothing),
+                Err(errno) => Err(errno),
+            };
+            match received {
+                Ok(Received::Message(length, beside)) => self.take(&buffer[..length], beside),
+                Ok(Received::Cut) => tracing::debug!("a request was cut off"),
+                Ok(Received::Nothing) => {
                     // Beats, not time: while this process was frozen together with the daemon no
                     // beat passed for either.
                     if Instant::now() >= beat {
@@ -108,11 +114,6 @@ impl Process {
                     }
                     continue;
                 }
-                Err(_) => return End::Closed,
-            }
-            match receive(&self.socket, &mut buffer) {
-                Ok(Received::Message(length, beside)) => self.take(&buffer[..length], beside),
-                Ok(Received::Cut) => tracing::debug!("a request was cut off"),
                 Ok(Received::End) | Err(_) => return End::Closed,
             }
             silent = 0;

@@ -22,8 +22,8 @@ use crate::protocol::MAX_MESSAGE;
 /// No message carries more descriptors; the kernel closes what does not fit (`MSG_CTRUNC`).
 pub(crate) const MAX_DESCRIPTORS: usize = 2;
 
-/// How long to leave a full socket's reader alone where there is nothing to poll for
-/// (`ETOOMANYREFS`).
+/// How long to leave the kernel alone where there is nothing to poll for: a reader of too many
+/// descriptors (`ETOOMANYREFS`), a shortage of memory.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// One record.
@@ -33,6 +33,8 @@ pub(crate) enum Received {
     Message(usize, Vec<OwnedFd>),
     /// A record that was too long, or had too many descriptors; what came of it was dropped.
     Cut,
+    /// Nothing this time. The peer is where it was.
+    Nothing,
     /// The peer is gone.
     End,
 }
@@ -102,8 +104,8 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
             RecvFlags::CMSG_CLOEXEC,
         ) {
             Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::End),
-            taken => break taken?,
+            Err(errno) => return without(errno),
+            Ok(taken) => break taken,
         }
     };
     let mut descriptors = Vec::new();
@@ -125,13 +127,26 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
     Ok(Received::Message(taken.bytes, descriptors))
 }
 
+/// What an error of recvmsg(2) says of the peer. That the kernel has no memory for the moment is not
+/// its end: who takes it for that takes every mount away.
+fn without(errno: Errno) -> Result<Received, Errno> {
+    match errno {
+        Errno::CONNRESET | Errno::PIPE => Ok(Received::End),
+        Errno::NOBUFS | Errno::NOMEM => {
+            std::thread::sleep(PAUSE);
+            Ok(Received::Nothing)
+        }
+        _ => Err(errno),
+    }
+}
+
 /// Room for any record.
 pub(crate) fn buffer() -> Box<[u8]> {
     vec![0; MAX_MESSAGE].into_boxed_slice()
 }
 
-/// Waits until the socket can be read, or has ended. False where `within` passed first, or a signal
-/// came.
+/// Waits until the socket can be read, or has ended. False where `within` passed first, a signal came
+/// or the kernel had no memory.
 pub(crate) fn readable(socket: impl AsFd, within: Duration) -> Result<bool, Errno> {
     wait(socket, PollFlags::IN, within)
 }
@@ -145,6 +160,10 @@ fn wait(socket: impl AsFd, what: PollFlags, within: Duration) -> Result<bool, Er
     match poll(&mut polled, Some(&timeout)) {
         // All callers are in a loop with a deadline of their own.
         Err(Errno::INTR) => Ok(false),
+        Err(Errno::NOMEM) => {
+            std::thread::sleep(PAUSE);
+            Ok(false)
+        }
         ready => Ok(ready? > 0),
     }
 }
@@ -208,6 +227,17 @@ mod tests {
             send_now(&a, b"x", &[a.as_fd(), a.as_fd(), a.as_fd()]),
             Err(Errno::MSGSIZE)
         );
+    }
+
+    #[test]
+    fn a_shortage_of_memory_is_nobodys_end() {
+        for errno in [Errno::NOBUFS, Errno::NOMEM] {
+            assert!(matches!(without(errno), Ok(Received::Nothing)), "{errno}");
+        }
+        for errno in [Errno::CONNRESET, Errno::PIPE] {
+            assert!(matches!(without(errno), Ok(Received::End)), "{errno}");
+        }
+        assert!(matches!(without(Errno::NOTSOCK), Err(Errno::NOTSOCK)));
     }
 
     #[test]

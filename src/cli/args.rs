@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
 use super::size;
-use crate::mount;
+use crate::mount::{self, Source};
 use crate::publish::{Compat, Pins};
 use crate::yaml;
 
@@ -31,6 +31,8 @@ pub(super) enum Command {
     /// Serve ConfigMaps and Secrets of a manifest file or folder at a mountpoint, until stopped
     #[command(after_help = MOUNT_EXAMPLES)]
     Mount(Mount),
+    /// Serve pods' volumes as a CSI node plugin, one process on each node of a cluster
+    Node(Box<super::node::Node>),
     /// Say what is served on this machine, which version is current, and when which was read
     Status(Status),
     #[command(hide = true)]
@@ -42,6 +44,18 @@ pub(super) struct Status {
     /// How it is written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+    /// Only what this pod's volumes show
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod)]
+    pub(super) pod: Option<String>,
+}
+
+fn pod(text: &str) -> Result<String, String> {
+    let sound = text
+        .split_once('/')
+        .is_some_and(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+    sound
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write NAMESPACE/NAME".to_owned())
 }
 
 const MOUNT_EXAMPLES: &str = "\
@@ -49,6 +63,7 @@ Examples:
   livemount mount app.yaml /tmp/app
   livemount mount --secret db-password all.yaml /run/secrets/db
   livemount mount --volume volume.yaml manifests/ /etc/app
+  livemount mount --configmap app kube:default /etc/app
 
 A volume is written as in a pod spec:
   projected:
@@ -65,7 +80,7 @@ const MAX_GROUP: i64 = i32::MAX as i64;
 /// The most older versions that may be asked for: each costs a scan of the open handles when it goes.
 const MAX_PINNED: usize = 10_000;
 
-fn versions(text: &str) -> Result<usize, String> {
+pub(super) fn versions(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(versions) if (1..=MAX_PINNED).contains(&versions) => Ok(versions),
         _ => Err(format!("not a number from 1 to {MAX_PINNED}")),
@@ -81,7 +96,8 @@ fn namespace(text: &str) -> Result<String, String> {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Mount {
-    /// Manifest file, YAML or JSON, with ConfigMaps and Secrets; or a folder of such files
+    /// Manifest file, YAML or JSON, with ConfigMaps and Secrets; or a folder of such files; or
+    /// kube:NAMESPACE, for the cluster that the kubeconfig names
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// Folder to mount on; made if it is missing and taken away at the end, must be empty otherwise
@@ -175,11 +191,17 @@ impl From<Mount> for mount::Options {
             (None, Some(name)) => Some((Kind::Secret, name)),
             (None, None) => None,
         };
+        let (source, namespace) = match args.source.to_str().and_then(|s| s.strip_prefix("kube:")) {
+            // As in --namespace; what is no name is told by the API server.
+            Some("") => (Source::Cluster, args.namespace),
+            Some(namespace) => (Source::Cluster, namespace.to_owned()),
+            None => (Source::Manifests(args.source), args.namespace),
+        };
         Self {
-            source: args.source,
+            source,
             select,
             volume: args.volume,
-            namespace: args.namespace,
+            namespace,
             fs_group: args.fs_group,
             mountpoint: args.mountpoint,
             over: args.over,

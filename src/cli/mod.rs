@@ -4,6 +4,7 @@
 
 mod args;
 mod log;
+mod node;
 mod size;
 
 use std::process::ExitCode;
@@ -19,9 +20,15 @@ pub fn run() -> ExitCode {
         Command::Mount(mount) => log::init(&mount.log)
             .map_err(Into::into)
             .and_then(|()| crate::mount::run(&mount.into()).map_err(Into::into)),
-        Command::Status(status) => crate::status::run(status.format == args::Format::Json)
-            .map(|text| print!("{text}"))
-            .map_err(Into::into),
+        Command::Node(node) => log::init(&node.log)
+            .map_err(Into::into)
+            .and_then(|()| crate::node::run((*node).into()).map_err(Into::into)),
+        Command::Status(status) => {
+            let json = status.format == args::Format::Json;
+            crate::status::run(json, status.pod.as_deref())
+                .map(|text| print!("{text}"))
+                .map_err(Into::into)
+        }
         Command::Hand(hand) => {
             log::init_quiet();
             livemount_hand::process::main(hand.into()).map_err(Into::into)

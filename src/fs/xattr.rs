@@ -2,6 +2,8 @@
 //!
 //! Names, versions, times and keyed hashes; never anything from which a value could be guessed.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use livemount_engine::snapshot::ObjectVersion;
 
@@ -10,10 +12,11 @@ use crate::volume::{Denied, Label};
 const PREFIX: &str = "user.livemount.";
 
 /// The attributes, as docs/SEMANTICS.md names them.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "object",
     "uid",
     "resourceVersion",
+    "received",
     "version",
     "committed",
     "digest",
@@ -44,13 +47,17 @@ fn find(label: &Label, name: &str) -> Option<String> {
         "object" => each(label, |object| Some(object.key.to_string())),
         "uid" => each(label, |object| object.uid.clone()),
         "resourceVersion" => each(label, |object| object.resource_version.clone()),
+        "received" => each(label, |object| object.received.and_then(time)),
         "version" => Some(label.version.to_string()),
-        "committed" => Timestamp::try_from(label.committed)
-            .ok()
-            .map(|time| time.to_string()),
+        "committed" => time(label.committed),
         "digest" => Some(format!("{:032x}", label.digest.0)),
         _ => None,
     }
+}
+
+/// RFC 3339 in UTC.
+fn time(at: SystemTime) -> Option<String> {
+    Timestamp::try_from(at).ok().map(|time| time.to_string())
 }
 
 /// One word for each object, a file's or all of the volume's; nothing where none has it.

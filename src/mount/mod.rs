@@ -3,6 +3,7 @@
 //! Brings the rooms together and owns none of their decisions: the source reads, the engine decides,
 //! the publisher commits. What is asked for is settled here and in `wanted`; the loop is in `serve`.
 
+mod feed;
 mod select;
 mod serve;
 mod signals;
@@ -14,23 +15,33 @@ use std::time::Duration;
 
 use livemount_engine::engine::{Engine, VolumeId};
 use livemount_engine::object::Kind;
-use livemount_engine::snapshot::HashKey;
 use livemount_hand::{ClientOptions, Hand, HandError};
 use thiserror::Error;
-use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::observe::{self, Fact, Facts};
+use crate::daemon;
+use crate::observe::Fact;
 use crate::publish::{Compat, Pins, PublishError, Publisher, Settings};
+use crate::source::kube::KubeError;
 use crate::source::manifest::{Manifests, SourceError};
 use crate::status;
+use feed::Feed;
 use serve::Mount;
+
+/// Where objects are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a manifest, or a folder of manifests.
+    Manifests(PathBuf),
+    /// In a namespace of a cluster, [`Options::namespace`].
+    Cluster,
+}
 
 /// What `livemount mount` was asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The manifest, or a folder of manifests.
-    pub source: PathBuf,
+    /// Where the objects are.
+    pub source: Source,
     /// Which of its objects; none where it holds exactly one.
     pub select: Option<(Kind, String)>,
     /// The volume source, in the words of a pod spec, where the volume is not one object.
@@ -53,12 +64,25 @@ pub struct Options {
     pub heartbeat: Duration,
 }
 
+impl Options {
+    /// The source, as it was written.
+    fn origin(&self) -> String {
+        match &self.source {
+            Source::Manifests(path) => path.display().to_string(),
+            Source::Cluster => format!("kube:{}", self.namespace),
+        }
+    }
+}
+
 /// Why `livemount mount` ended with an error.
 #[derive(Debug, Error)]
 pub enum MountError {
     /// The source cannot be served.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The API server cannot be reached as things are set up.
+    #[error(transparent)]
+    Cluster(#[from] KubeError),
     /// The source does not say which object is meant.
     #[error(transparent)]
     Select(#[from] select::SelectError),
@@ -93,14 +117,20 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 
 /// Serves until a signal or an error.
 pub fn run(options: &Options) -> Result<(), MountError> {
-    no_core_dumps();
-    all_descriptors();
+    daemon::limits();
     // All that can be wrong with the input is told before anything is started.
-    let mut source = Manifests::open(&options.source, &options.namespace)?;
-    let mut troubles = source.troubles();
-    let (name, spec) = wanted::wanted(options, &source, &mut troubles)?;
+    let mut troubles = Vec::new();
+    let mut manifests = None;
+    if let Source::Manifests(path) = &options.source {
+        let mut source = Manifests::open(path, &options.namespace)?;
+        troubles = source.troubles();
+        manifests = Some(source);
+    }
+    let (name, spec) = wanted::wanted(options, manifests.as_ref(), &mut troubles)?;
     let target = target::resolve(&options.mountpoint)?;
-    target::hides_not(&target, &options.mountpoint, &options.source)?;
+    if let Source::Manifests(path) = &options.source {
+        target::hides_not(&target, &options.mountpoint, path)?;
+    }
     // The hand is forked off before this process has a second thread.
     let hand = Hand::start(ClientOptions {
         // This very program, also after an upgrade has replaced its file.
@@ -110,15 +140,12 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         heartbeat: options.heartbeat,
         selinux_context: None,
     })?;
-    let (facts, ended) = observe_apart()?;
+    let (facts, ended) = daemon::observe_apart(None).map_err(system("start the log's thread"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("start the event loop"))?;
-    let mut hash_key = [0; 16];
-    getrandom::fill(&mut hash_key)
-        .map_err(|error| system("read random bytes")(std::io::Error::other(error)))?;
-    let hash_key = HashKey(hash_key);
+    let hash_key = daemon::hash_key().map_err(system("read random bytes"))?;
     let publisher = Publisher::new(hand, hash_key, facts.clone())?;
     // Without it the files are served all the same.
     let _status = status::Server::start(publisher.clone())
@@ -131,64 +158,35 @@ pub fn run(options: &Options) -> Result<(), MountError> {
             serving: false,
         });
     }
-    let mut mount = Mount {
-        engine: Engine::new(hash_key),
-        volume: VolumeId::new(name),
-        spec,
-        origin: options.source.clone(),
-        target,
-        settings: Settings {
-            drain: options.drain,
-            compat: options.compat,
-            pins: options.pins,
-        },
-        over: options.over,
-        publisher,
-        published: None,
-        shown: None,
-        facts,
+    let settings = Settings {
+        drain: options.drain,
+        compat: options.compat,
+        pins: options.pins,
     };
-    let served = runtime.block_on(mount.serve(source, ended));
+    let served = runtime.block_on(async {
+        let (feed, objects) = match manifests {
+            Some(manifests) => {
+                let (feed, objects) = Feed::of_manifests(manifests);
+                (feed, Some(objects))
+            }
+            None => (Feed::of_cluster().await?, None),
+        };
+        let mut mount = Mount {
+            engine: Engine::new(hash_key),
+            volume: VolumeId::new(name),
+            spec,
+            origin: options.origin(),
+            feed,
+            target,
+            settings,
+            over: options.over,
+            publisher,
+            published: None,
+            facts,
+        };
+        mount.serve(objects, ended).await
+    });
     // A disk that the source still waits for holds up nobody's end.
     runtime.shutdown_background();
     served
-}
-
-/// Two descriptors a volume add up; the soft limit is for programs that use select(2).
-fn all_descriptors() {
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
-    }
-}
-
-/// A core dump would put a Secret on a disk.
-fn no_core_dumps() {
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
-        warn!(%error, "core dumps cannot be turned off");
-    }
-}
-
-/// Writes facts to the log from a thread of its own. Tells when the connection ended.
-fn observe_apart() -> Result<(Facts, mpsc::Receiver<()>), MountError> {
-    let (facts, stream) = Facts::stream();
-    let (tell_end, ended) = mpsc::channel(1);
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || {
-            for fact in &stream {
-                observe::log(&fact);
-                if matches!(fact, Fact::Ended { .. }) {
-                    // One word is enough; the loop ends with the first.
-                    let _ = tell_end.try_send(());
-                }
-            }
-        })
-        .map_err(system("start the log's thread"))?;
-    Ok((facts, ended))
 }

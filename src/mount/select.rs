@@ -11,6 +11,17 @@ pub enum SelectError {
     /// The source holds neither a `ConfigMap` nor a Secret.
     #[error("{} holds no ConfigMap and no Secret", .0.display())]
     Nothing(PathBuf),
+    /// A cluster is not searched for the one that could be meant.
+    #[error("a cluster holds many objects; choose with --configmap, --secret or --volume")]
+    Unnamed,
+    /// No cluster has such a namespace.
+    #[error("kube:{namespace}: not a legal name: {why}")]
+    Namespace {
+        /// What was asked for.
+        namespace: String,
+        /// Why not.
+        why: String,
+    },
     /// All that the source holds is in other namespaces.
     #[error(
         "{} holds nothing in namespace {namespace}; it holds {}: choose with --namespace",

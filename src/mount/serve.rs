@@ -9,19 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livemount_engine::engine::{Effect, Engine, Event, Trouble, VolumeId};
-use livemount_engine::object::Object;
+use livemount_engine::object::{Object, ObjectKey};
+use livemount_engine::render::Refusal;
 use livemount_engine::snapshot::Snapshot;
 use livemount_engine::spec::Spec;
 use livemount_hand::{HandError, Unbind};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::feed::{Feed, News};
 use super::signals::{Asked, Signals};
 use super::{MountError, system};
 use crate::observe::{Fact, Facts};
 use crate::publish::{Published, Publisher, Settings};
-use crate::source::manifest::{Manifests, Objects, Reading, SourceError};
+use crate::source::kube::Said;
+use crate::source::manifest::Objects;
 
 /// How long a busy mount is waited for at the end.
 const BUSY: Duration = Duration::from_secs(5);
@@ -38,46 +41,45 @@ pub(super) struct Mount {
     pub(super) volume: VolumeId,
     pub(super) spec: Spec,
     /// Where its objects come from.
-    pub(super) origin: PathBuf,
+    pub(super) origin: String,
+    pub(super) feed: Feed,
     pub(super) target: PathBuf,
     pub(super) settings: Settings,
     /// Whether the target may hold something.
     pub(super) over: bool,
     pub(super) publisher: Publisher,
     pub(super) published: Option<Published>,
-    /// What the publisher was given last.
-    pub(super) shown: Option<Arc<Snapshot>>,
     pub(super) facts: Facts,
 }
 
 impl Mount {
-    /// Serves until a signal or an error.
+    /// Serves until a signal or an error. `objects` are those that were read already.
     pub(super) async fn serve(
         &mut self,
-        source: Manifests,
+        objects: Option<Objects>,
         mut ended: mpsc::Receiver<()>,
     ) -> Result<(), MountError> {
         let mut signals = Signals::new().map_err(system("listen for signals"))?;
-        let objects = source.objects();
-        let (tell, mut readings) = mpsc::channel(1);
-        let again = Arc::new(Notify::new());
-        let source = tokio::spawn(source.watch(tell, Arc::clone(&again)));
-        // Nothing follows from this before the objects are known.
-        self.engine.handle(Event::Publish {
+        self.handle(Event::Publish {
             volume: self.volume.clone(),
             spec: self.spec.clone(),
-        });
-        self.take(&objects)?;
+        })?;
+        if let Some(objects) = objects {
+            self.take(&objects)?;
+        }
         let mut remind = Instant::now() + REMIND;
         let mut look = Instant::now() + LOOK;
         loop {
             tokio::select! {
-                reading = readings.recv() => match reading {
-                    Some(Reading::Objects(objects)) => self.take(&objects)?,
-                    Some(Reading::Broken(error)) => {
-                        self.facts.tell(Fact::Unreadable { why: error.to_string() });
+                news = self.feed.next() => match news? {
+                    News::Objects(objects) => self.take(&objects)?,
+                    News::Said(Said::Applied(object)) => self.handle(Event::Applied(object))?,
+                    News::Said(Said::Deleted(key)) => self.handle(Event::Deleted(key))?,
+                    News::Said(Said::Failing { .. } | Said::Working(_)) => {}
+                    News::Unreadable(why) => {
+                        let serving = self.published.is_some();
+                        self.facts.tell(Fact::Unreadable { why, serving });
                     }
-                    None => return Err(MountError::Source(SourceError::ended(source).await)),
                 },
                 // The word may be lost where the log is stuck; the look at it is not.
                 () = sleep_until(look) => {
@@ -94,8 +96,8 @@ impl Mount {
                 asked = signals.next() => match asked {
                     Asked::Stop => return self.stop(&mut signals).await,
                     Asked::Again => {
-                        info!("SIGHUP: {} is read again", self.origin.display());
-                        again.notify_one();
+                        info!("SIGHUP: {} is read again", self.origin);
+                        self.feed.again();
                     }
                 },
                 () = sleep_until(remind), if self.published.is_none() => {
@@ -106,70 +108,62 @@ impl Mount {
         }
     }
 
-    /// Takes over what the source says now. An object that is not in it does not exist.
-    ///
-    /// What was read at once is shown at once, or not at all: the engine hears of one object after
-    /// the other, and what it makes of the first before it knows the last is passed over.
+    /// Takes over what the source says now, all at once. An object that is not in it does not exist.
     fn take(&mut self, objects: &Objects) -> Result<(), MountError> {
-        let before = self.engine.trouble(&self.volume).cloned();
+        let object = |key: &ObjectKey| objects.get(key).map(|object| Object::clone(object));
+        let keys = self.spec.objects().into_iter();
+        let read = keys.map(|key| (key.clone(), object(key))).collect();
+        self.handle(Event::Read(read))
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), MountError> {
         let mounted = self.published.is_some();
-        for key in self.spec.objects() {
-            let effects = self.engine.handle(match objects.get(key) {
-                Some(object) => Event::Applied(Object::clone(object)),
-                None => Event::Deleted(key.clone()),
-            });
-            for effect in effects {
-                if let Effect::Warned { warnings, .. } = effect {
+        for effect in self.engine.handle(event) {
+            match effect {
+                Effect::Watch(key) => self.feed.watch(key),
+                Effect::Unwatch(key) => self.feed.unwatch(&key),
+                Effect::Commit { snapshot, .. } => self.show(snapshot)?,
+                Effect::Warned { warnings, .. } => {
                     for warning in warnings {
                         warn!(volume = %self.volume, "{warning}");
                     }
                 }
+                Effect::Waiting { .. } => self.say_what_is_waited_for(),
+                Effect::Refused { volume, refusal } => self.refused(&volume, refusal),
+                // That it is mounted now was told by `show`.
+                Effect::Recovered { .. } if !mounted => {}
+                Effect::Recovered { volume } => {
+                    self.set_trouble(None);
+                    let volume = Arc::from(volume.as_str());
+                    self.facts.tell(Fact::Recovered { volume });
+                }
             }
-        }
-        let trouble = self.engine.trouble(&self.volume).cloned();
-        if trouble.is_none()
-            && let Some(latest) = self.engine.latest(&self.volume).cloned()
-        {
-            self.show(&latest)?;
-        }
-        // That it is mounted now is told by `show`.
-        if trouble != before && mounted == self.published.is_some() {
-            self.tell(trouble);
         }
         Ok(())
     }
 
-    /// Tells how the volume stands, where that has changed.
-    fn tell(&self, trouble: Option<Trouble>) {
-        let Some(published) = &self.published else {
+    fn refused(&self, volume: &VolumeId, refusal: Refusal) {
+        if self.published.is_none() {
             return self.say_what_is_waited_for();
-        };
-        published.set_trouble(trouble.as_ref().map(in_words));
-        let volume = Arc::from(self.volume.as_str());
-        self.facts.tell(match trouble {
-            Some(Trouble::Refused(refusal)) => Fact::Refused { volume, refusal },
-            // After its first commit a volume waits for nothing.
-            Some(Trouble::Waiting(_)) => return,
-            None => Fact::Recovered { volume },
-        });
+        }
+        self.set_trouble(Some(refusal.to_string()));
+        let volume = Arc::from(volume.as_str());
+        self.facts.tell(Fact::Refused { volume, refusal });
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        if let Some(published) = &self.published {
+            published.set_trouble(trouble);
+        }
     }
 
     fn say_what_is_waited_for(&self) {
         if let Some(trouble) = self.engine.trouble(&self.volume) {
-            warn!("{} in {}", in_words(trouble), self.origin.display());
+            warn!("{} in {}", in_words(trouble), self.origin);
         }
     }
 
-    fn show(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), MountError> {
-        if self
-            .shown
-            .as_ref()
-            .is_some_and(|shown| Arc::ptr_eq(shown, snapshot))
-        {
-            return Ok(());
-        }
-        self.shown = Some(Arc::clone(snapshot));
-        let snapshot = Arc::clone(snapshot);
+    fn show(&mut self, snapshot: Arc<Snapshot>) -> Result<(), MountError> {
         if let Some(published) = &self.published {
             published.offer(snapshot);
             return Ok(());

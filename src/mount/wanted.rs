@@ -12,6 +12,7 @@ use super::select::{self, SelectError};
 use super::{MountError, Options};
 use crate::source::manifest::{Manifests, SourceError};
 use crate::stanza::{self, StanzaError};
+use crate::yaml;
 
 /// Why a volume source cannot be used.
 #[derive(Debug, Error)]
@@ -33,9 +34,15 @@ pub enum VolumeError {
 /// be read.
 pub(super) fn wanted(
     options: &Options,
-    source: &Manifests,
+    source: Option<&Manifests>,
     troubles: &mut Vec<SourceError>,
 ) -> Result<(String, Spec), MountError> {
+    if source.is_none()
+        && let Err(why) = yaml::name::label(&options.namespace)
+    {
+        let (namespace, why) = (options.namespace.clone(), why.to_string());
+        return Err(SelectError::Namespace { namespace, why }.into());
+    }
     let (name, mut spec) = if let Some(file) = &options.volume {
         let spec = read(file, &options.namespace)?;
         (name_of(&options.mountpoint, &spec), spec)
@@ -47,14 +54,14 @@ pub(super) fn wanted(
     Ok((name, spec))
 }
 
-/// The one object that is meant. In a folder it need not be there yet, if it is named.
+/// The one object that is meant. In a folder and in a cluster it need not be there yet, if it is named.
 fn object(
     options: &Options,
-    source: &Manifests,
+    source: Option<&Manifests>,
     troubles: &mut Vec<SourceError>,
 ) -> Result<ObjectKey, MountError> {
     if let Some((kind, name)) = &options.select
-        && source.is_folder()
+        && source.is_none_or(Manifests::is_folder)
     {
         return Ok(ObjectKey {
             kind: *kind,
@@ -62,6 +69,9 @@ fn object(
             name: name.clone(),
         });
     }
+    let Some(source) = source else {
+        return Err(SelectError::Unnamed.into());
+    };
     let objects = source.objects();
     let selected = select::select(
         source.path(),

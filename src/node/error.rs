@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use livemount_engine::object::ObjectKey;
 use livemount_hand::HandError;
 use thiserror::Error;
 
@@ -17,6 +18,9 @@ pub enum NodeError {
     /// A field of the request that must be there is empty.
     #[error("{0} is missing")]
     Missing(&'static str),
+    /// The call asks for what no volume here can be.
+    #[error("{0}")]
+    Unserved(&'static str),
     /// A volume attribute is unknown, twice there, or has a value that is none of its own.
     #[error("volumeAttributes: {0}")]
     Attribute(String),
@@ -40,8 +44,11 @@ pub enum NodeError {
     #[error("the volume was unpublished meanwhile")]
     Cancelled,
     /// Secrets are not served where they could reach a disk.
-    #[error("{0}")]
-    Swap(String),
+    #[error(
+        "{0} is not served here: this node has swap, and Secrets must not reach a disk; turn swap off \
+         for the plugin (memory.swap.max=0), or start it with --allow-swap"
+    )]
+    Swap(ObjectKey),
     /// The plugin is ending.
     #[error("the plugin is ending")]
     Ending,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fuser::{INodeNo, Notifier};
 use livemount_engine::diff::{self, Op, Plan};
 use livemount_engine::path::RelPath;
-use livemount_engine::snapshot::Snapshot;
+use livemount_engine::snapshot::{ObjectVersion, Snapshot};
 use livemount_hand::{Hand, HandError, HandOp, OpResult};
 
 use super::Settings;
@@ -37,9 +37,10 @@ pub(super) struct Committer {
 impl Committer {
     /// Makes a snapshot current and lets the kernel tell of it.
     pub(super) fn commit(&self, next: &Arc<Snapshot>) -> Outcome {
-        let began = Instant::now();
+        let (began, began_at) = (Instant::now(), SystemTime::now());
         let volume = &self.volume;
-        let plan = diff::plan(&volume.shown(), next);
+        let shown = volume.shown();
+        let plan = diff::plan(&shown, next);
         if plan.is_empty() {
             volume.relabel(Arc::clone(next));
             return Outcome::Whole;
@@ -61,6 +62,7 @@ impl Committer {
         self.invalidate(swapped.changed.iter().copied());
         self.refresh(plan.changed.iter());
         volume.unpark();
+        let current = began.elapsed();
         let (failed, outcome) = self.bring(&plan, next, &swapped);
         let older_handles = volume.finish(Arc::clone(next), &plan, &failed);
         self.facts.tell(Fact::Committed(Committed {
@@ -71,8 +73,11 @@ impl Committer {
             added: plan.added,
             removed: plan.removed,
             failed: failed.len(),
+            received: received(&shown, next),
+            began: began_at,
             drained: drain.waited,
             unread: drain.unread,
+            current,
             took: began.elapsed(),
             older_handles,
         }));
@@ -227,6 +232,13 @@ impl Committer {
             std::thread::sleep(AGAIN);
         }
     }
+}
+
+/// When the newest object that is not the one shown before was received.
+fn received(shown: &Snapshot, next: &Snapshot) -> Option<SystemTime> {
+    let changed = |object: &&ObjectVersion| !shown.objects.contains(object);
+    let changed = next.objects.iter().filter(changed);
+    changed.filter_map(|object| object.received).max()
 }
 
 /// What became of a commit.

@@ -145,14 +145,17 @@ impl Publisher {
 
     /// What there is to tell of every volume that is published now.
     pub fn report(&self) -> Vec<VolumeReport> {
-        let live: Vec<_> = self
-            .0
-            .live
-            .lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        live.iter().map(|live| live.report()).collect()
+        self.live().iter().map(|live| live.report()).collect()
+    }
+
+    /// How every volume stands, in numbers.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.live().iter().map(|live| live.standing()).collect()
+    }
+
+    fn live(&self) -> Vec<Arc<Live>> {
+        let all = self.0.live.lock();
+        all.values().filter_map(Weak::upgrade).collect()
     }
 
     fn mount(
@@ -184,6 +187,7 @@ impl Publisher {
         let live = Arc::new(Live {
             target: target.to_owned(),
             volume,
+            queue,
             trouble: Mutex::default(),
         });
         let mut all = inner.live.lock();
@@ -193,20 +197,43 @@ impl Publisher {
             id,
             live,
             session,
-            queue,
             hand: inner.hand.clone(),
         })
     }
+}
+
+/// How a volume stands, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// It does not show the newest, as [`Published::set_trouble`] said.
+    pub in_trouble: bool,
+    /// For how long it has had a newer snapshot than it shows.
+    pub behind: Duration,
+    /// Older versions that handles keep.
+    pub pinned_versions: u64,
+    /// What these hold, in bytes.
+    pub pinned_bytes: u64,
 }
 
 /// What can be told of a volume.
 struct Live {
     target: PathBuf,
     volume: Arc<Volume>,
+    queue: Arc<Queue>,
     trouble: Mutex<Option<String>>,
 }
 
 impl Live {
+    fn standing(&self) -> Standing {
+        let (pinned_versions, pinned_bytes) = self.volume.pinned();
+        Standing {
+            in_trouble: self.trouble.lock().is_some(),
+            behind: self.queue.behind(),
+            pinned_versions,
+            pinned_bytes,
+        }
+    }
+
     fn report(&self) -> VolumeReport {
         let shown = self.volume.shown();
         VolumeReport::new(
@@ -225,7 +252,6 @@ pub struct Published {
     id: u64,
     live: Arc<Live>,
     session: Session,
-    queue: Arc<Queue>,
     hand: Hand,
 }
 
@@ -248,12 +274,12 @@ impl Published {
     /// Gives a snapshot to be committed. Returns at once; a snapshot that was still waiting is
     /// replaced.
     pub fn offer(&self, snapshot: Arc<Snapshot>) {
-        Queue::offer(&self.queue, snapshot);
+        Queue::offer(&self.live.queue, snapshot);
     }
 
     /// Waits until every snapshot offered so far is committed. False at the deadline.
     pub fn settle(&self, within: Duration) -> bool {
-        self.queue.settle(within)
+        self.live.queue.settle(within)
     }
 
     /// Whether the kernel has ended the connection.
@@ -266,9 +292,9 @@ impl Published {
     pub fn unpublish(&self, how: Unbind) -> Result<(), HandError> {
         const FINISH: Duration = Duration::from_secs(2);
         self.hand.unbind(self.id, how)?;
-        self.queue.close();
+        self.live.queue.close();
         // Who has a file bound elsewhere still hears of it.
-        self.queue.rest(FINISH);
+        self.live.queue.rest(FINISH);
         self.session.closing();
         self.hand.forget(self.id, true)
     }

@@ -19,6 +19,8 @@ const RETRY_MOST: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Waiting {
     next: Option<Arc<Snapshot>>,
+    /// Since when the volume has not shown the newest snapshot.
+    behind: Option<Instant>,
     /// A thread is there and will look at `next`.
     attended: bool,
     /// A commit is under way.
@@ -47,6 +49,7 @@ impl Queue {
             return;
         }
         waiting.next = Some(snapshot);
+        waiting.behind.get_or_insert_with(Instant::now);
         if waiting.attended {
             this.changed.notify_all();
             return;
@@ -58,8 +61,9 @@ impl Queue {
         if let Err(error) = thread.spawn(move || queue.attend()) {
             // The snapshot stays; the next offer tries again.
             this.waiting.lock().attended = false;
-            this.committer.facts.tell(Fact::Unreadable {
-                why: format!("a thread for a commit could not be started: {error}"),
+            this.committer.facts.tell(Fact::NoThread {
+                volume: this.committer.volume.name().into(),
+                why: error.to_string(),
             });
         }
     }
@@ -77,6 +81,9 @@ impl Queue {
                 self.changed.notify_all();
                 if outcome == Outcome::Whole {
                     pause = RETRY;
+                    if waiting.next.is_none() {
+                        waiting.behind = None;
+                    }
                     continue;
                 }
                 // What the kernel refused is tried again, unless something newer comes first.
@@ -95,6 +102,12 @@ impl Queue {
                 return;
             }
         }
+    }
+
+    /// For how long the volume has had a newer snapshot than it shows; zero where it shows the newest.
+    pub(super) fn behind(&self) -> Duration {
+        let behind = self.waiting.lock().behind;
+        behind.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) fn settle(&self, within: Duration) -> bool {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use livemount_engine::downward::{FieldError, ResourceError};
 use livemount_engine::object::KeyError;
 use livemount_engine::path::PathError;
 use thiserror::Error;
@@ -120,11 +121,11 @@ pub enum Fault {
     #[error("a volume has one of configMap, secret and projected, not several")]
     Several,
     /// An entry of `sources` with nothing in it.
-    #[error("it has none of configMap and secret")]
-    NoProjection,
+    #[error("it has none of {}", listed(.0))]
+    NoProjection(&'static [&'static str]),
     /// An entry of `sources` with several things in it.
-    #[error("it has one of configMap and secret, not both; write a source for each")]
-    SeveralProjections,
+    #[error("it has one of {}, not several; write a source for each", listed(.0))]
+    SeveralProjections(&'static [&'static str]),
     /// A source whose values are a pod's.
     #[error("{0} is served to pods only: its values are the pod's own")]
     PodsOnly(&'static str),
@@ -140,11 +141,23 @@ pub enum Fault {
     /// An item's key that no object can have.
     #[error("{0}")]
     Key(KeyError),
+    /// An item of a downward API that names nothing, or both a field and a resource.
+    #[error("it has one of fieldRef and resourceFieldRef")]
+    FieldOrResource,
+    /// A field's version of the API.
+    #[error("the version of a pod is v1")]
+    ApiVersion,
+    /// A field that no volume may show.
+    #[error("{0}")]
+    Field(FieldError),
+    /// A resource or a divisor that no volume may show.
+    #[error("{0}")]
+    Resource(ResourceError),
     /// An item's path that is none inside a volume.
-    #[error("{}{why}", of_key(.key))]
+    #[error("{}{why}", key.as_deref().map(of_key).unwrap_or_default())]
     Path {
-        /// The item's key.
-        key: String,
+        /// The item's key, where it has one.
+        key: Option<String>,
         /// The rule that the path breaks.
         why: PathError,
     },
@@ -166,11 +179,14 @@ pub enum Fault {
 }
 
 fn known(fields: &[&str]) -> String {
-    match fields {
-        [most @ .., last] if !most.is_empty() => {
-            format!("there are {} and {last}", most.join(", "))
-        }
-        _ => format!("there is {}", fields.concat()),
+    let verb = if fields.len() == 1 { "is" } else { "are" };
+    format!("there {verb} {}", listed(fields))
+}
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        _ => names.concat(),
     }
 }
 

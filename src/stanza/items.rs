@@ -14,6 +14,15 @@ use super::error::{Fault, Flaw};
 use super::volume::has_only;
 use crate::yaml::{Mapping, Node, Value, What, fields, scalar};
 
+/// Where an item stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'t, 'a> {
+    pub(super) item: &'t Mapping<'a>,
+    /// The path of its field.
+    pub(super) own: &'t str,
+    pub(super) line: usize,
+}
+
 /// The paths that the items of a volume have told so far.
 #[derive(Default)]
 pub(super) struct Paths {
@@ -53,17 +62,34 @@ impl Paths {
             return Err(fields::mistyped(node.line, field, What::Mapping, found).into());
         };
         has_only(item, &["key", "path", "mode"], own)?;
-        let text = |name: &'static str| {
-            let told = fields::text(item, name, format!("{own}.{name}"))?;
-            let told = told.filter(|(text, _)| !text.is_empty());
-            told.ok_or_else(|| Flaw::at(node.line, Fault::Missing(name)).of(own))
-        };
-        let (key, at) = text("key")?;
+        let (key, at) = required(item, "key", own, node.line)?;
         check_key(key).map_err(|why| Flaw::at(at, Fault::Key(why)).of(format!("{own}.key")))?;
-        let (written, line) = text("path")?;
+        let place = Place {
+            item,
+            own,
+            line: node.line,
+        };
+        Ok(Item {
+            key: key.to_owned(),
+            path: self.path(place, key, Some(key), !optional)?,
+            mode: mode(item, "mode", own)?,
+            divisor: None,
+        })
+    }
+
+    /// The path of an item for this key; `told` is what an error may say of it. A certain one is
+    /// there whatever the objects hold.
+    pub(super) fn path(
+        &mut self,
+        Place { item, own, line }: Place<'_, '_>,
+        key: &str,
+        told: Option<&str>,
+        certain: bool,
+    ) -> Result<RelPath, Flaw> {
+        let (written, line) = required(item, "path", own, line)?;
         let field = format!("{own}.path");
         let path = RelPath::new(written).map_err(|why| {
-            let key = key.to_owned();
+            let key = told.map(str::to_owned);
             Flaw::at(line, Fault::Path { key, why }).of(field.clone())
         })?;
         self.spent += 1 + key.len() + written.len();
@@ -75,15 +101,10 @@ impl Paths {
         {
             return Err(Flaw::at(line, Fault::DuplicatePath(first)).of(field));
         }
-        if !optional {
+        if certain {
             self.certain.push((path.clone(), field, line));
         }
-        Ok(Item {
-            key: key.to_owned(),
-            path,
-            mode: mode(item, "mode", own)?,
-            divisor: None,
-        })
+        Ok(path)
     }
 
     /// Refuses a path that would be a file and a folder at once.
@@ -100,6 +121,18 @@ impl Paths {
         }
         Ok(())
     }
+}
+
+/// A string that has to be there and to have something in it, and its line.
+pub(super) fn required<'t>(
+    mapping: &'t Mapping<'_>,
+    name: &'static str,
+    own: &str,
+    line: usize,
+) -> Result<(&'t str, usize), Flaw> {
+    let told = fields::text(mapping, name, format!("{own}.{name}"))?;
+    let told = told.filter(|(text, _)| !text.is_empty());
+    told.ok_or_else(|| Flaw::at(line, Fault::Missing(name)).of(own))
 }
 
 /// Orders by names and not by bytes, where `a-b` would stand between `a` and `a/b`.

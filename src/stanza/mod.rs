@@ -4,10 +4,14 @@
 //! file, line and field; a mistyped field is never passed over. Pure: a text in, a spec out. Who reads the
 //! text, and whether the objects are there, is for others.
 
+mod downward;
 mod error;
 mod items;
+mod mountpoints;
 mod volume;
 
+#[cfg(test)]
+mod downward_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -20,6 +24,7 @@ use livemount_engine::spec::Spec;
 use crate::yaml::{self, Documents, Mapping, Node, Value, What};
 use error::Flaw;
 pub use error::{Fault, StanzaError};
+pub use mountpoints::{MountpointError, mountpoints};
 use volume::Reader;
 
 /// The largest text that is read: the largest request that the API takes, in which a whole pod has
@@ -33,7 +38,7 @@ pub enum Stanza {
     ConfigMap,
     /// One Secret.
     Secret,
-    /// Several of both.
+    /// Several of both, and of what the pod tells of itself.
     Projected,
 }
 

@@ -424,8 +424,8 @@ fn projected_sources_are_config_maps_and_secrets() {
         ),
         (
             source("{configMap: {name: a}, secret: {name: b}}"),
-            "projected.sources[0]: it has one of configMap and secret, not both; write a source for \
-             each",
+            "projected.sources[0]: it has one of configMap and secret, not several; write a source \
+             for each",
         ),
         (
             source("downwardAPI: {items: []}"),

@@ -4,6 +4,7 @@ use livemount_engine::object::{Kind, ObjectKey};
 use livemount_engine::spec::{Mode, Source, Spec};
 
 use super::Stanza;
+use super::downward;
 use super::error::{Fault, Flaw};
 use super::items::{Paths, mode};
 use crate::yaml::{Mapping, Value, What, fields, name};
@@ -12,7 +13,6 @@ use crate::yaml::{Mapping, Value, What, fields, name};
 pub(super) struct Reader<'n> {
     namespace: &'n str,
     /// The pod that mounts it, where it is one that does.
-    #[expect(dead_code)]
     pod: Option<&'n str>,
     pub(super) paths: Paths,
 }
@@ -114,38 +114,76 @@ impl<'n> Reader<'n> {
                 let found = node.what();
                 return Err(fields::mistyped(node.line, field, What::Mapping, found).into());
             };
-            sources.push(self.projection(source, &field, node.line)?);
+            sources.extend(self.projection(source, &field, node.line)?);
         }
         Ok(sources)
     }
 
-    /// One entry of `sources`.
-    fn projection(&mut self, source: &Mapping<'_>, own: &str, line: usize) -> Result<Source, Flaw> {
+    /// One entry of `sources`; nothing where it asks for nothing.
+    fn projection(
+        &mut self,
+        source: &Mapping<'_>,
+        own: &str,
+        line: usize,
+    ) -> Result<Option<Source>, Flaw> {
         fields::told_once(source)?;
+        let known: &[&str] = match self.pod {
+            Some(_) => &["configMap", "secret", "downwardAPI"],
+            None => &["configMap", "secret"],
+        };
         for (name, entry) in source.in_order() {
             let fault = match name {
-                "configMap" | "secret" => continue,
+                _ if known.contains(&name) => continue,
                 "downwardAPI" => Fault::PodsOnly("downwardAPI"),
                 "serviceAccountToken" => Fault::NotServed("serviceAccountToken"),
                 "clusterTrustBundle" => Fault::NotServed("clusterTrustBundle"),
                 "podCertificate" => Fault::NotServed("podCertificate"),
-                _ => Fault::UnknownField(&["configMap", "secret"]),
+                _ => Fault::UnknownField(known),
             };
             return Err(Flaw::at(entry.line, fault).of(own));
         }
-        let look = |name| fields::mapping(source, name, format!("{own}.{name}"));
-        let (kind, field, (mapping, line)) = match (look("configMap")?, look("secret")?) {
-            (Some(found), None) => (Kind::ConfigMap, "configMap", found),
-            (None, Some(found)) => (Kind::Secret, "secret", found),
-            (None, None) => return Err(Flaw::at(line, Fault::NoProjection).of(own)),
-            (Some(_), Some(_)) => return Err(Flaw::at(line, Fault::SeveralProjections).of(own)),
+        let mut found = None;
+        for name in known {
+            let field = format!("{own}.{name}");
+            if let Some((mapping, line)) = fields::mapping(source, name, field.clone())? {
+                if found.is_some() {
+                    return Err(Flaw::at(line, Fault::SeveralProjections(known)).of(own));
+                }
+                found = Some((*name, mapping, line, field));
+            }
+        }
+        let none = || Flaw::at(line, Fault::NoProjection(known)).of(own);
+        let (name, mapping, line, own) = found.ok_or_else(none)?;
+        let kind = match (name, self.pod) {
+            ("downwardAPI", Some(pod)) => return self.downward(pod, mapping, &own),
+            ("secret", _) => Kind::Secret,
+            _ => Kind::ConfigMap,
         };
         let words = Words {
             kind,
             name: "name",
             known: &["name", "items", "optional"],
         };
-        self.object(words, mapping, &format!("{own}.{field}"), line)
+        self.object(words, mapping, &own, line).map(Some)
+    }
+
+    /// What the pod tells of itself. Without items that is nothing, and the pod need not be read.
+    fn downward(
+        &mut self,
+        pod: &str,
+        mapping: &Mapping<'_>,
+        own: &str,
+    ) -> Result<Option<Source>, Flaw> {
+        let items = downward::items(&mut self.paths, mapping, own)?;
+        Ok((!items.is_empty()).then(|| Source {
+            object: ObjectKey {
+                kind: Kind::Pod,
+                namespace: self.namespace.to_owned(),
+                name: pod.to_owned(),
+            },
+            items,
+            optional: false,
+        }))
     }
 
     /// The source of one object. `own` is the path of its field.

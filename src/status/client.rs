@@ -35,14 +35,23 @@ pub enum StatusError {
     },
 }
 
-/// What is to be printed: all daemons of this machine.
-pub fn run(json: bool) -> Result<String, StatusError> {
-    let reports = ask_all(Path::new(FOLDER))?;
+/// What is to be printed: all daemons of this machine, or what they serve to one pod.
+pub fn run(json: bool, pod: Option<&str>) -> Result<String, StatusError> {
+    let mut reports = ask_all(Path::new(FOLDER))?;
+    if let Some(pod) = pod {
+        reports = (reports.into_iter())
+            .map(|report| report.of_pod(pod))
+            .collect();
+        reports.retain(|report| !report.volumes.is_empty());
+    }
     Ok(if json {
         // Plain data with text for keys always becomes JSON.
         serde_json::to_string_pretty(&reports).unwrap_or_default() + "\n"
     } else if reports.iter().all(|report| report.volumes.is_empty()) {
-        "no livemount serves anything on this machine\n".into()
+        match pod {
+            Some(pod) => format!("no livemount on this machine serves pod {pod}\n"),
+            None => "no livemount serves anything on this machine\n".into(),
+        }
     } else {
         reports.iter().map(Report::to_string).collect()
     })

@@ -269,6 +269,14 @@ impl Handles {
         dropped
     }
 
+    /// How many versions before `current` are held, and how many bytes these hold.
+    pub(super) fn pinned(&self, current: u32) -> (u64, u64) {
+        let older = self.versions.range(..current);
+        older.fold((0, 0), |(versions, bytes), (_, pinned)| {
+            (versions + 1, bytes + pinned.bytes)
+        })
+    }
+
     /// How many handles are open on versions before `current`, rings not counted.
     pub(super) fn older(&self, current: u32) -> usize {
         self.open

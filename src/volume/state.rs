@@ -170,7 +170,7 @@ impl Volume {
             state.reserved(name)?
         } else if parent == state.tree.stage && name == DOTDATA && state.armed.awaits_dotdata() {
             lasting = false;
-            state.dotdata(state.version)
+            state.prepare_dotdata(state.version)
         } else {
             state.tree.child(parent, name)?
         };

@@ -303,6 +303,12 @@ impl Volume {
         state.handles.older(state.version)
     }
 
+    /// How many older versions are kept for those who hold them, and how many bytes these hold.
+    pub fn pinned(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        state.handles.pinned(state.version)
+    }
+
     /// How many older versions were dropped because too many were kept.
     pub fn dropped_pins(&self) -> u64 {
         self.state.lock().handles.dropped

@@ -335,6 +335,41 @@ fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
 }
 
 #[test]
+fn promise_4_a_handle_is_fresh_for_a_second() {
+    use super::handles::{FRESH, Handles};
+    let opened = Instant::now();
+    let mut handles = Handles::new(Pins::DEFAULT);
+    handles.open(7, 1, Some(Bytes::from("unread")), opened);
+    let all = |_| true;
+    let later = opened + FRESH;
+    assert_eq!(handles.begin_drain(later, all), None, "a second old");
+    let just = opened + Duration::from_nanos(999_999_999);
+    assert_eq!(handles.begin_drain(just, |ino| ino != 7), None, "another's");
+    assert_eq!(handles.begin_drain(just, all), Some(later));
+    assert_eq!(FRESH, Duration::from_secs(1));
+}
+
+#[test]
+fn promise_4_who_holds_one_file_unread_waits_for_the_drain_at_the_next() {
+    let fixture = Fixture::new(&[("a", "old"), ("b", "old")]);
+    let (a, b) = (fixture.ino("a"), fixture.ino("b"));
+    fixture.opened(a);
+    let next = snapshot(&[("a", "new"), ("b", "new")]);
+    let plan = plan(&fixture.volume.shown(), &next);
+    let bound = Duration::from_millis(1);
+    let committing = fixture.volume.begin(&next, &plan, bound, &fixture.parker);
+    let parked = fixture.open(b);
+    let report = fixture.volume.drain(&committing, bound);
+    assert_eq!(
+        report.unread, 1,
+        "a is not read while its holder waits for b"
+    );
+    assert!(parked.try_recv().is_err(), "held back by its own holder");
+    fixture.volume.unpark();
+    assert!(parked.try_recv().expect("let go").is_ok());
+}
+
+#[test]
 fn promise_4_opens_of_changing_files_wait_and_see_the_new_version() {
     let fixture = Fixture::new(&[("a", "old"), ("b", "same")]);
     let (a, b) = (fixture.ino("a"), fixture.ino("b"));
@@ -450,6 +485,29 @@ fn what_could_not_be_brought_is_planned_again() {
     }
     fixture.volume.finish(next, &plan_2, &[]);
     assert_eq!(fixture.names(), ["a", "dir"]);
+}
+
+#[test]
+fn a_dotdata_that_could_not_be_put_in_place_goes() {
+    let fixture = Fixture::new(&[("a", "0")]);
+    let inodes = |fixture: &Fixture| fixture.volume.usage().0;
+    let mut kept = Vec::new();
+    for round in 1..=10 {
+        let next = snapshot(&[("a", &round.to_string())]);
+        let plan = plan(&fixture.volume.shown(), &next);
+        let now = SystemTime::now();
+        let swapped = fixture.volume.swap(&next, &plan, Compat::Dotdata, now);
+        let swapped = swapped.expect("fits");
+        fixture.bring(&swapped.ops[0]).expect("the ring is live");
+        // The kernel looks the prepared link up, and then its rename does not come.
+        let stage = fixture.volume.lookup(ROOT, "stage").expect("stage/").attr;
+        let link = fixture.volume.lookup(stage.ino, DOTDATA).expect("prepared");
+        fixture.volume.give_up(1);
+        fixture.volume.finish(next, &plan, &[]);
+        fixture.volume.forget(link.attr.ino, 1);
+        kept.push(inodes(&fixture));
+    }
+    assert_eq!(kept[9], kept[0], "inodes after each commit: {kept:?}");
 }
 
 #[test]

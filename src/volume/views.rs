@@ -50,6 +50,8 @@ pub(super) struct Views {
     recent: VecDeque<Former>,
     /// Which commit's rename made the present `..data`.
     dotdata: u32,
+    /// Which commit prepared one last; the same, unless its rename failed.
+    prepared: u32,
 }
 
 /// The version that a name `..<n>` means.
@@ -100,6 +102,19 @@ impl State {
             mtime: self.committed,
         };
         self.tree.insert_unnamed(self.tree.files, identity, new)
+    }
+
+    /// The link that the commit of a version is about to put in place. One that an earlier commit
+    /// prepared in vain has no name and goes with the kernel's last look at it.
+    pub(super) fn prepare_dotdata(&mut self, version: u32) -> u64 {
+        let former = std::mem::replace(&mut self.views.prepared, version);
+        if former != version
+            && former != self.views.dotdata
+            && let Some(ino) = self.tree.find(&Identity::Dotdata(former))
+        {
+            self.tree.unname(ino);
+        }
+        self.dotdata(version)
     }
 
     /// Puts the link of a version in the place of the one before.

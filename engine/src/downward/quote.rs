@@ -5,37 +5,38 @@
 //! with Go 1.26, whose is 15.0; Rust's is another and changes with the compiler, so the table is
 //! here. Programs that parse the file do not care; those that compare it with what the kubelet wrote do.
 
-use std::fmt::Write as _;
-
 /// A text between quotation marks. Printable characters stand for themselves.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
-        let escape = match c {
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\u{7}' => "\\a",
-            '\u{8}' => "\\b",
-            '\u{c}' => "\\f",
-            '\n' => "\\n",
-            '\r' => "\\r",
-            '\t' => "\\t",
-            '\u{b}' => "\\v",
-            _ => "",
-        };
-        let code = u32::from(c);
-        let written = match escape {
-            "" if is_printable(code) => write!(quoted, "{c}"),
-            "" if c.is_ascii() => write!(quoted, "\\x{code:02x}"),
-            "" if code <= 0xffff => write!(quoted, "\\u{code:04x}"),
-            "" => write!(quoted, "\\U{code:08x}"),
-            escape => write!(quoted, "{escape}"),
-        };
-        written.expect("a string takes all that is written");
+        match c {
+            '"' => quoted += "\\\"",
+            '\\' => quoted += "\\\\",
+            '\u{7}' => quoted += "\\a",
+            '\u{8}' => quoted += "\\b",
+            '\u{c}' => quoted += "\\f",
+            '\n' => quoted += "\\n",
+            '\r' => quoted += "\\r",
+            '\t' => quoted += "\\t",
+            '\u{b}' => quoted += "\\v",
+            _ => match u32::from(c) {
+                code if is_printable(code) => quoted.push(c),
+                code => escape(&mut quoted, code),
+            },
+        }
     }
     quoted.push('"');
     quoted
+}
+
+fn escape(quoted: &mut String, code: u32) {
+    let escape = match code {
+        ..0x80 => format!(r"\x{code:02x}"),
+        0x80..0x1_0000 => format!(r"\u{code:04x}"),
+        _ => format!(r"\U{code:08x}"),
+    };
+    quoted.push_str(&escape);
 }
 
 /// Letters, marks, numbers, punctuation, symbols, and of all spaces the plain one (`IsPrint`).
@@ -44,7 +45,7 @@ fn is_printable(code: u32) -> bool {
 }
 
 /// Where each of the runs ends.
-const ENDS: [u32; RUNS.len()] = {
+static ENDS: [u32; RUNS.len()] = {
     let mut ends = RUNS;
     let mut at = 1;
     while at < ends.len() {
@@ -53,52 +54,6 @@ const ENDS: [u32; RUNS.len()] = {
     }
     ends
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What Go 1.26 writes for each.
-    #[test]
-    fn texts_are_quoted_as_go_quotes_them() {
-        for (text, written) in [
-            ("", r#""""#),
-            ("a b'=,", r#""a b'=,""#),
-            ("\u{7}\u{8}\u{c}\n\r\t\u{b}", r#""\a\b\f\n\r\t\v""#),
-            ("q\"b\\s", r#""q\"b\\s""#),
-            (
-                "\0\u{1}\u{1f}\u{7f}\u{80}\u{9f}",
-                r#""\x00\x01\x1f\x7f\u0080\u009f""#,
-            ),
-            ("é ü 漢字 \u{a0}\u{ad}", r#""é ü 漢字 \u00a0\u00ad""#),
-            (
-                "\u{2028}\u{2029}\u{200b}\u{200d}\u{3000}\u{feff}",
-                r#""\u2028\u2029\u200b\u200d\u3000\ufeff""#,
-            ),
-            ("\u{fffd}e\u{301}", "\"\u{fffd}e\u{301}\""),
-            ("😀👨\u{200d}👩", r#""😀👨\u200d👩""#),
-            (
-                "\u{e0001}\u{10ffff}\u{e000}\u{378}",
-                r#""\U000e0001\U0010ffff\ue000\u0378""#,
-            ),
-            // Newer than Unicode 15.0.
-            ("\u{2ffc}\u{2ebf0}", r#""\u2ffc\U0002ebf0""#),
-        ] {
-            assert_eq!(quoted(text), written);
-        }
-    }
-
-    /// How many there are, and the sum of their numbers, as `strconv.IsPrint` of Go 1.26 has them.
-    #[test]
-    fn as_many_characters_are_printable_as_in_go() {
-        let printable: Vec<u64> = (0..=0x0010_ffff)
-            .filter(|code| is_printable(*code))
-            .map(u64::from)
-            .collect();
-        let found = (printable.len(), printable.iter().sum::<u64>());
-        assert_eq!(found, (148_998, 15_750_900_724));
-    }
-}
 
 /// How many characters in a row are not printable, then how many are, and so on from 0 upwards.
 /// After the last none is.
@@ -155,5 +110,51 @@ const RUNS: [u32; 1422] = [
     15, 2, 15, 1, 15, 1, 37, 10, 174, 56, 29, 13, 44, 4, 9, 7, 2, 14, 6, 154, 984, 4, 17, 3, 13, 3,
     119, 4, 95, 6, 12, 4, 1, 15, 12, 4, 56, 8, 10, 6, 40, 8, 30, 2, 2, 78, 340, 12, 14, 2, 13, 3, 9,
     7, 46, 1, 7, 8, 14, 4, 9, 7, 9, 7, 147, 1, 55, 37, 10, 1030, 42720, 32, 4154, 6, 222, 2, 5762,
-    14, 7473, 3103, 542, 1506, 4939, 5, 4192, 712016, 240,
+    14, 7473, 3103, 542, 1506, 4939, 5, 4192, 712_016, 240,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Go 1.26 writes for each.
+    #[test]
+    fn texts_are_quoted_as_go_quotes_them() {
+        for (text, written) in [
+            ("", r#""""#),
+            ("a b'=,", r#""a b'=,""#),
+            ("\u{7}\u{8}\u{c}\n\r\t\u{b}", r#""\a\b\f\n\r\t\v""#),
+            ("q\"b\\s", r#""q\"b\\s""#),
+            (
+                "\0\u{1}\u{1f}\u{7f}\u{80}\u{9f}",
+                r#""\x00\x01\x1f\x7f\u0080\u009f""#,
+            ),
+            ("é ü 漢字 \u{a0}\u{ad}", r#""é ü 漢字 \u00a0\u00ad""#),
+            (
+                "\u{2028}\u{2029}\u{200b}\u{200d}\u{3000}\u{feff}",
+                r#""\u2028\u2029\u200b\u200d\u3000\ufeff""#,
+            ),
+            ("\u{fffd}e\u{301}", "\"\u{fffd}e\u{301}\""),
+            ("😀👨\u{200d}👩", r#""😀👨\u200d👩""#),
+            (
+                "\u{e0001}\u{10ffff}\u{e000}\u{378}",
+                r#""\U000e0001\U0010ffff\ue000\u0378""#,
+            ),
+            // Newer than Unicode 15.0.
+            ("\u{2ffc}\u{2ebf0}", r#""\u2ffc\U0002ebf0""#),
+        ] {
+            assert_eq!(quoted(text), written);
+        }
+    }
+
+    /// How many there are, and the sum of their numbers, as `strconv.IsPrint` of Go 1.26 has them.
+    #[test]
+    fn as_many_characters_are_printable_as_in_go() {
+        let printable: Vec<u64> = (0..=0x0010_ffff)
+            .filter(|code| is_printable(*code))
+            .map(u64::from)
+            .collect();
+        let found = (printable.len(), printable.iter().sum::<u64>());
+        assert_eq!(found, (148_998, 15_750_900_724));
+    }
+}

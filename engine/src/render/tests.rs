@@ -1,6 +1,7 @@
 //! What the kubelet does (kubernetes.md 1.1 to 1.3), case by case on plain data.
 
 use super::*;
+use crate::downward::Divisor;
 use crate::object::Kind;
 use crate::sample::{KEY, config_map, object, optional, path, snapshot, source, spec, tree};
 use crate::spec::Mode;
@@ -206,4 +207,135 @@ fn unchanged_files_share_their_bytes_with_the_snapshot_before() {
 fn nothing_asked_for_renders_to_an_empty_root() {
     let rendered = rendered(&spec(Vec::new()), &[]).expect("renders");
     assert_eq!(rendered.snapshot, Snapshot::empty(&KEY));
+}
+
+/// `Pod default/p` with these fields.
+fn pod(fields: &[(&str, &str)]) -> Object {
+    let key = ObjectKey {
+        kind: Kind::Pod,
+        namespace: "default".into(),
+        name: "p".into(),
+    };
+    let fields = fields
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Bytes::from(*value)));
+    Object::of_pod(key, fields.collect())
+}
+
+/// Fields of `Pod default/p` at these paths; with a divisor a resource.
+fn of_pod(items: &[(&str, &str, Option<Divisor>)]) -> Source {
+    let mut of_pod = source("p", &[]);
+    of_pod.object.kind = Kind::Pod;
+    of_pod.items = items
+        .iter()
+        .map(|(key, at, divisor)| Item {
+            key: (*key).to_owned(),
+            path: path(at),
+            mode: None,
+            divisor: *divisor,
+        })
+        .collect();
+    of_pod
+}
+
+#[test]
+fn a_pods_fields_are_files_beside_others() {
+    let pod = pod(&[
+        ("metadata.name", "p"),
+        ("metadata.labels['app']", "web"),
+        ("c/limits.cpu", "1.5"),
+    ]);
+    let a = object("a", &[("k", "1")]);
+    let mut spec = spec(vec![
+        source("a", &[]),
+        of_pod(&[
+            ("metadata.name", "d/name", None),
+            ("metadata.labels['app']", "d/app", None),
+            ("metadata.labels['none']", "d/none", None),
+            ("c/limits.cpu", "cpu", Some(Divisor::ONE)),
+        ]),
+    ]);
+    let objects = [a, pod];
+    let want = [
+        ("cpu", "2"),
+        ("d", "/"),
+        ("d/app", "web"),
+        ("d/name", "p"),
+        ("d/none", ""),
+        ("k", "1"),
+    ];
+    assert_eq!(names(&spec, &objects), pairs(&want));
+    // Its fields are no names of files: nothing is shown that no item asks for.
+    spec.sources[1].items.clear();
+    assert_eq!(names(&spec, &objects), pairs(&[("k", "1")]));
+}
+
+#[test]
+fn what_a_pod_does_not_tell_refuses() {
+    let spec = spec(vec![of_pod(&[(
+        "c/limits.memory",
+        "memory",
+        Some(Divisor::ONE),
+    )])]);
+    let refusal = rendered(&spec, &[]).expect_err("no pod");
+    assert_eq!(refusal.to_string(), "Pod default/p does not exist");
+    let refusal = rendered(&spec, &[pod(&[])]).expect_err("no limit");
+    assert_eq!(
+        refusal.to_string(),
+        "Pod default/p does not tell \"c/limits.memory\": it has no such container, or what its \
+         node can allocate is not known"
+    );
+}
+
+#[test]
+fn mountpoints_are_folders_whatever_the_objects_hold() {
+    let a = object("a", &[("k", "1")]);
+    let mut spec = spec(vec![source("a", &[("k", "d/k")])]);
+    spec.mountpoints = ["m/n/o", "m", "d", "m-n", "m/n/o"].map(path).to_vec();
+    let want = [
+        ("d", "/"),
+        ("d/k", "1"),
+        ("m", "/"),
+        ("m-n", "/"),
+        ("m/n", "/"),
+        ("m/n/o", "/"),
+    ];
+    assert_eq!(names(&spec, std::slice::from_ref(&a)), pairs(&want));
+    spec.fs_group = Some(7);
+    let snapshot = rendered(&spec, std::slice::from_ref(&a))
+        .expect("renders")
+        .snapshot;
+    let mode = |at| snapshot.get(at).expect("there").mode();
+    assert_eq!(
+        (mode("m"), mode("m/n/o"), mode("d")),
+        (0o2755, 0o2755, 0o2755)
+    );
+    let empty = Spec {
+        mountpoints: vec![path("m")],
+        ..self::spec(Vec::new())
+    };
+    assert_eq!(names(&empty, &[]), pairs(&[("m", "/")]));
+}
+
+#[test]
+fn a_mountpoint_that_is_a_file_or_below_one_refuses() {
+    let a = object("a", &[("k", "1")]);
+    let mut spec = spec(vec![source("a", &[("k", "d/k")])]);
+    for (mountpoint, told) in [
+        (
+            "d/k",
+            r#"mountpoint "d/k" cannot be a folder: path "d/k" is a file"#,
+        ),
+        (
+            "d/k/x/y",
+            r#"mountpoint "d/k/x/y" cannot be a folder: path "d/k" is a file"#,
+        ),
+    ] {
+        spec.mountpoints = vec![path("m"), path(mountpoint)];
+        let refusal = rendered(&spec, std::slice::from_ref(&a)).expect_err(mountpoint);
+        assert_eq!(refusal.to_string(), told);
+    }
+    // A name that only begins alike is another name.
+    spec.mountpoints = vec![path("d/k-"), path("d/kk/x")];
+    assert!(rendered(&spec, &[a]).is_ok());
 }

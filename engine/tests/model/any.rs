@@ -1,6 +1,6 @@
 //! Random objects and specs from few names, so that they meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::path::RelPath;
@@ -68,12 +68,26 @@ fn source() -> impl Strategy<Value = Source> {
 
 pub fn spec() -> impl Strategy<Value = Spec> {
     let group = proptest::option::weighted(0.2, 0..2_u32);
-    (vec(source(), 0..4), mode(), group).prop_map(|(sources, default_mode, fs_group)| Spec {
-        sources,
-        default_mode,
-        fs_group,
-        mountpoints: Vec::new(),
-    })
+    let mountpoints = prop_oneof![2 => Just(Vec::new()), 1 => vec(path(), 1..3)];
+    (vec(source(), 0..4), mode(), group, mountpoints).prop_map(
+        |(sources, default_mode, fs_group, mountpoints)| Spec {
+            sources,
+            default_mode,
+            fs_group,
+            mountpoints,
+        },
+    )
+}
+
+/// Every folder above a file, and every one for another volume with those above it.
+pub fn folders(spec: &Spec, files: &Files) -> BTreeSet<String> {
+    let mountpoints = spec.mountpoints.iter().map(|path| format!("{path}/"));
+    let paths = files.keys().cloned().chain(mountpoints);
+    let above = |path: String| {
+        let slashes: Vec<_> = path.match_indices('/').map(|(at, _)| at).collect();
+        slashes.into_iter().map(move |at| path[..at].to_owned())
+    };
+    paths.flat_map(above).collect()
 }
 
 /// What the kubelet would write, or nothing where it would refuse.
@@ -110,6 +124,10 @@ pub fn naive(spec: &Spec, objects: &BTreeMap<ObjectKey, Object>) -> Option<Files
         }
     }
     let below = |a: &String, b: &String| b.starts_with(&format!("{a}/"));
-    let clash = files.keys().any(|a| files.keys().any(|b| below(a, b)));
+    let is_folder = |a: &String| {
+        let mut folders = spec.mountpoints.iter().map(ToString::to_string);
+        files.keys().any(|b| below(a, b)) || folders.any(|b| *a == b || below(a, &b))
+    };
+    let clash = files.keys().any(is_folder);
     (!clash).then_some(files)
 }

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::any::{self, Files, KEY};
-use crate::render::files;
+use crate::render::{files, folders};
 
 fn event() -> impl Strategy<Value = Event> {
     let volume = || prop_oneof!["v", "w", "x"].prop_map(VolumeId::new);
@@ -26,8 +26,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a volume shows: its files, root mode and group.
-type Shown = (Files, u16, u32);
+/// What a volume shows: its files, folders, root mode and group.
+type Shown = (Files, BTreeSet<String>, u16, u32);
 
 /// The whole truth, in maps.
 #[derive(Default)]
@@ -85,7 +85,8 @@ impl Model {
                 } else {
                     0o777
                 };
-                let shown = (files, root, spec.fs_group.unwrap_or(0));
+                let folders = any::folders(spec, &files);
+                let shown = (files, folders, root, spec.fs_group.unwrap_or(0));
                 self.shown.insert(volume.clone(), shown);
                 self.failed.remove(volume);
             } else {
@@ -124,7 +125,8 @@ proptest! {
                     Effect::Watch(key) => prop_assert!(watched.insert(key.clone())),
                     Effect::Unwatch(key) => prop_assert!(watched.remove(key)),
                     Effect::Commit { volume, snapshot } => {
-                        let now = (files(snapshot), snapshot.root_mode, snapshot.gid);
+                        let (root, gid) = (snapshot.root_mode, snapshot.gid);
+                        let now = (files(snapshot), folders(snapshot), root, gid);
                         // The first is a commit even when empty; each later one differs, if only in
                         // the objects that it comes from.
                         let was = shown.insert(volume.clone(), now.clone());

@@ -8,7 +8,7 @@ use livemount_engine::path::RelPath;
 use livemount_engine::render::render;
 use livemount_engine::snapshot::Snapshot;
 use livemount_engine::spec::{Item, Mode, Spec};
-use proptest::collection::btree_map;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::any::{self, KEY};
@@ -17,10 +17,15 @@ use crate::any::{self, KEY};
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let files = btree_map(any::path(), (0..3_u8, any::mode()), 0..8);
     let group = proptest::option::weighted(0.1, Just(5));
-    (files, group).prop_map(|(files, group)| built(&files, group))
+    let folders = prop_oneof![2 => Just(Vec::new()), 1 => vec(any::path(), 1..4)];
+    (files, folders, group).prop_map(|(files, folders, group)| built(&files, folders, group))
 }
 
-fn built(files: &BTreeMap<RelPath, (u8, Mode)>, fs_group: Option<u32>) -> Snapshot {
+fn built(
+    files: &BTreeMap<RelPath, (u8, Mode)>,
+    mut folders: Vec<RelPath>,
+    fs_group: Option<u32>,
+) -> Snapshot {
     let key = ObjectKey {
         kind: Kind::Secret,
         namespace: "n".into(),
@@ -43,8 +48,11 @@ fn built(files: &BTreeMap<RelPath, (u8, Mode)>, fs_group: Option<u32>) -> Snapsh
         .filter(|_| !all)
         .map(|n| (format!("k{n}"), Bytes::from(vec![n])));
     let object = Object::new(key.clone(), values.collect()).expect("legal");
+    let is_file = |path: &RelPath| items.iter().any(|item| item.path == *path);
+    folders.retain(|folder| !is_file(folder) && !folder.ancestors().any(|path| is_file(&path)));
     let mut spec = Spec {
         fs_group,
+        mountpoints: folders,
         ..Spec::of_object(key)
     };
     spec.sources[0].items = items;

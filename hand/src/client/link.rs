@@ -270,6 +270,7 @@ impl Shared {
                 Ok(Received::Cut) => {
                     tracing::warn!("an answer of the hand was cut off: out of descriptors?");
                 }
+                Ok(Received::Nothing) => {}
                 Ok(Received::End) | Err(_) => return End::Died { mute },
             }
         }

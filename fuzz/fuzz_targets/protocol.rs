@@ -1,0 +1,5 @@
+//! What daemon and hand say to each other, as libFuzzer makes them up. What must hold is in the library.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| livemount_fuzz::protocol(bytes));

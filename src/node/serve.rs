@@ -1,0 +1,539 @@
+//! The one loop where calls, objects and effects meet: what the kubelet asks for and what the source
+//! says become events, what the engine answers is done.
+//!
+//! It owns every volume's place and never waits: mounts and unmounts run on threads of their own and
+//! come back as news, so no volume waits for another's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use livemount_engine::engine::{Effect, Engine, Event, Trouble, VolumeId};
+use livemount_engine::object::ObjectKey;
+use livemount_engine::snapshot::Snapshot;
+use livemount_hand::{Hand, Unbind};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::slot::{Hosted, Slot, Waiter};
+use super::volumes::{Ask, Reply};
+use super::{NodeError, Volumes, Wanted};
+use crate::observe::http::Pulse;
+use crate::observe::{Fact, Facts, Note, PodEvents};
+use crate::publish::{PublishError, Published, Publisher};
+use crate::source::kube::{Heard, KubeSource, Said};
+
+/// How often it is looked whose time is up, and which connections have ended.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a volume without a first snapshot is kept when no call waits for it. The kubelet comes
+/// again within two minutes, or unpublishes it.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+/// What a volume's number in the hand is for a target that is only cleared: from here on up.
+const CLEARED: u64 = 1 << 62;
+
+/// What a thread has done.
+enum Done {
+    Mounted {
+        id: VolumeId,
+        snapshot: Arc<Snapshot>,
+        result: Result<Published, PublishError>,
+    },
+    Left {
+        id: VolumeId,
+        /// The volume was published, and is not any more.
+        gone: bool,
+        /// Who asked; nobody where the volume is to be published anew.
+        reply: Option<(Reply<()>, Result<(), NodeError>)>,
+    },
+}
+
+/// What the loop needs from outside.
+pub(super) struct Parts {
+    pub(super) engine: Engine,
+    pub(super) source: KubeSource,
+    pub(super) publisher: Publisher,
+    pub(super) hand: Hand,
+    pub(super) facts: Facts,
+    pub(super) events: PodEvents,
+    pub(super) volumes: Volumes,
+    pub(super) pulse: Pulse,
+}
+
+pub(super) struct Serve {
+    parts: Parts,
+    slots: BTreeMap<VolumeId, Slot>,
+    /// Objects that cannot be read, and why not.
+    failing: BTreeMap<ObjectKey, String>,
+    tell: mpsc::UnboundedSender<Done>,
+    cleared: u64,
+}
+
+impl Serve {
+    /// Serves until nobody can ask any more, or the source ends.
+    pub(super) async fn run(parts: Parts, mut asked: mpsc::Receiver<Ask>, mut heard: Heard) {
+        // As many as there are threads at work, each of which tells once.
+        let (tell, mut done) = mpsc::unbounded_channel();
+        let mut serve = Self {
+            parts,
+            slots: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            tell,
+            cleared: CLEARED,
+        };
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                ask = asked.recv() => match ask {
+                    Some(ask) => serve.take(ask),
+                    None => return,
+                },
+                said = heard.next() => match said {
+                    Some(said) => serve.hear(said),
+                    None => return,
+                },
+                // Never closed: `serve` holds an end.
+                Some(done) = done.recv() => serve.finish(done),
+                _ = tick.tick() => serve.look(),
+            }
+        }
+    }
+
+    fn take(&mut self, ask: Ask) {
+        let id = match &ask {
+            Ask::Publish { wanted, .. } => VolumeId::new(wanted.id.as_str()),
+            Ask::Unpublish { id, .. } => VolumeId::new(id.as_str()),
+            Ask::Stats { id, path, .. } => {
+                let hosted = self
+                    .slots
+                    .get(&VolumeId::new(id.as_str()))
+                    .and_then(|slot| slot.hosted.as_ref());
+                let stats = hosted.map_or_else(
+                    || Err(NodeError::NotPublished(path.clone())),
+                    |hosted| hosted.stats(path),
+                );
+                if let Ask::Stats { reply, .. } = ask {
+                    let _ = reply.send(stats);
+                }
+                return;
+            }
+        };
+        let slot = self.slots.entry(id.clone()).or_default();
+        if slot.busy {
+            slot.later.push_back(ask);
+            return;
+        }
+        match ask {
+            Ask::Publish {
+                wanted,
+                until,
+                reply,
+            } => self.publish(&id, *wanted, Waiter { until, reply }),
+            Ask::Unpublish { target, reply, .. } => self.unpublish(&id, target, reply),
+            Ask::Stats { .. } => {}
+        }
+    }
+
+    fn publish(&mut self, id: &VolumeId, wanted: Wanted, waiter: Waiter) {
+        let slot = self.slots.entry(id.clone()).or_default();
+        let Some(hosted) = &mut slot.hosted else {
+            let spec = wanted.spec.clone();
+            let mut hosted = Hosted::new(wanted);
+            hosted.waiters.push(waiter);
+            slot.hosted = Some(hosted);
+            return self.handle(Event::Publish {
+                volume: id.clone(),
+                spec,
+            });
+        };
+        if hosted.wanted.target != wanted.target {
+            let elsewhere = NodeError::Elsewhere(hosted.wanted.target.clone());
+            let _ = waiter.reply.send(Err(elsewhere));
+            return;
+        }
+        hosted.asked = Instant::now();
+        match hosted.published.take() {
+            // The kernel has ended its connection: a fresh one is what a republish is for.
+            Some(published) if published.ended() => {
+                hosted.waiters.push(waiter);
+                hosted.shown = None;
+                hosted.lost = false;
+                slot.busy = true;
+                let (tell, id) = (self.tell.clone(), id.clone());
+                tokio::task::spawn_blocking(move || {
+                    // The new one takes its place in any case.
+                    let _ = published.unpublish(Unbind::Detach);
+                    let _ = tell.send(Done::Left {
+                        id,
+                        gone: false,
+                        reply: None,
+                    });
+                });
+            }
+            Some(published) => {
+                hosted.published = Some(published);
+                let _ = waiter.reply.send(Ok(()));
+            }
+            None => hosted.waiters.push(waiter),
+        }
+    }
+
+    fn unpublish(&mut self, id: &VolumeId, target: PathBuf, reply: Reply<()>) {
+        let slot = self.slots.entry(id.clone()).or_default();
+        slot.busy = true;
+        let mut published = None;
+        if let Some(hosted) = &mut slot.hosted
+            && hosted.wanted.target == target
+        {
+            hosted.answer(Err(NodeError::Cancelled));
+            published = hosted.published.clone();
+            if published.is_none() {
+                self.forget(id);
+            }
+        }
+        self.cleared += 1;
+        let (number, hand) = (self.cleared, self.parts.hand.clone());
+        let (tell, id) = (self.tell.clone(), id.clone());
+        tokio::task::spawn_blocking(move || {
+            let left = published
+                .as_ref()
+                .map_or(Ok(()), |published| published.unpublish(Unbind::Detach));
+            let gone = published.is_some() && left.is_ok();
+            let result = left
+                .and_then(|()| hand.clear(number, &target))
+                .map_err(NodeError::Hand);
+            let _ = tell.send(Done::Left {
+                id,
+                gone,
+                reply: Some((reply, result)),
+            });
+        });
+    }
+
+    /// Drops a volume from the engine and its place; whatever is mounted is somebody else's task.
+    fn forget(&mut self, id: &VolumeId) {
+        let former = self.slots.get_mut(id).and_then(|slot| slot.hosted.take());
+        if let Some(Hosted { wanted, .. }) = former {
+            let mut others = self.slots.values().filter_map(|slot| slot.hosted.as_ref());
+            if !others.any(|hosted| hosted.wanted.pod.uid == wanted.pod.uid) {
+                self.parts.events.forget(&wanted.pod);
+            }
+        }
+        self.handle(Event::Unpublish { volume: id.clone() });
+    }
+
+    fn hear(&mut self, said: Said) {
+        match said {
+            Said::Applied(object) => {
+                self.failing.remove(&object.key);
+                self.handle(Event::Applied(object));
+            }
+            Said::Deleted(key) => {
+                self.failing.remove(&key);
+                self.handle(Event::Deleted(key));
+            }
+            Said::Working(key) => {
+                self.failing.remove(&key);
+            }
+            Said::Failing { key, why } => {
+                if self.failing.get(&key) != Some(&why) {
+                    self.tell_users_of(&key, &why);
+                }
+                self.failing.insert(key, why);
+            }
+        }
+    }
+
+    /// Tells the pods that use an object why it cannot be read.
+    fn tell_users_of(&self, key: &ObjectKey, why: &str) {
+        warn!("{why}");
+        for slot in self.slots.values() {
+            if let Some(hosted) = &slot.hosted
+                && hosted.wanted.spec.objects().contains(key)
+            {
+                let (volume, why) = (hosted.wanted.name.clone(), why.to_owned());
+                let note = if hosted.published.is_some() {
+                    Note::Unreadable { volume, why }
+                } else {
+                    Note::Missing { volume, why }
+                };
+                self.parts.events.tell(&hosted.wanted.pod, note);
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        for effect in self.parts.engine.handle(event) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watch(key) => self.parts.source.watch(key),
+            Effect::Unwatch(key) => {
+                self.failing.remove(&key);
+                self.parts.source.unwatch(&key);
+            }
+            Effect::Commit { volume, snapshot } => self.show(&volume, snapshot),
+            Effect::Warned { volume, warnings } => {
+                if let Some(hosted) = self.hosted(&volume) {
+                    for warning in warnings {
+                        warn!(volume = hosted.name(), "{warning}");
+                    }
+                }
+            }
+            Effect::Waiting { volume, .. } => {
+                let why = self.why_not(&volume);
+                if let Some(hosted) = self.hosted(&volume) {
+                    info!(volume = hosted.name(), "{why}");
+                    let volume = hosted.wanted.name.clone();
+                    let note = Note::Missing { volume, why };
+                    self.parts.events.tell(&hosted.wanted.pod, note);
+                }
+            }
+            Effect::Refused { volume, refusal } => {
+                if let Some(hosted) = self.hosted(&volume) {
+                    let why = refusal.to_string();
+                    if let Some(published) = &hosted.published {
+                        published.set_trouble(Some(why.clone()));
+                    }
+                    let name = Arc::from(hosted.name());
+                    let facts = &self.parts.facts;
+                    facts.tell(Fact::Refused {
+                        volume: name,
+                        refusal,
+                    });
+                    let volume = hosted.wanted.name.clone();
+                    let note = Note::Refused { volume, why };
+                    self.parts.events.tell(&hosted.wanted.pod, note);
+                }
+            }
+            Effect::Recovered { volume } => {
+                if let Some(hosted) = self.hosted(&volume) {
+                    if let Some(published) = &hosted.published {
+                        published.set_trouble(None);
+                    }
+                    let name = Arc::from(hosted.name());
+                    self.parts.facts.tell(Fact::Recovered { volume: name });
+                    let volume = hosted.wanted.name.clone();
+                    let note = Note::Recovered { volume };
+                    self.parts.events.tell(&hosted.wanted.pod, note);
+                }
+            }
+        }
+    }
+
+    fn hosted(&self, id: &VolumeId) -> Option<&Hosted> {
+        self.slots.get(id)?.hosted.as_ref()
+    }
+
+    /// Commits a snapshot, or mounts the volume with it where it is the first.
+    fn show(&mut self, id: &VolumeId, snapshot: Arc<Snapshot>) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        let Some(hosted) = &mut slot.hosted else {
+            return;
+        };
+        if let Some(published) = &hosted.published {
+            hosted.shown = Some(Arc::clone(&snapshot));
+            published.offer(snapshot);
+        } else if !slot.busy {
+            slot.busy = true;
+            let (name, wanted) = (hosted.name(), &hosted.wanted);
+            let (target, settings) = (wanted.target.clone(), wanted.settings);
+            let publisher = self.parts.publisher.clone();
+            let (tell, id) = (self.tell.clone(), id.clone());
+            tokio::task::spawn_blocking(move || {
+                let first = Arc::clone(&snapshot);
+                let result = publisher.publish(&name, &target, first, settings);
+                let _ = tell.send(Done::Mounted {
+                    id,
+                    snapshot,
+                    result,
+                });
+            });
+        }
+        // What comes while it is being mounted is offered when it is.
+    }
+
+    fn finish(&mut self, done: Done) {
+        let id = match done {
+            Done::Mounted {
+                id,
+                snapshot,
+                result,
+            } => {
+                self.mounted(&id, snapshot, result);
+                id
+            }
+            Done::Left { id, gone, reply } => {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.busy = false;
+                }
+                if gone {
+                    self.forget(&id);
+                }
+                if let Some((reply, result)) = reply {
+                    // The kubelet asks again where it did not hear this.
+                    let _ = reply.send(result);
+                } else if let Some(latest) = self.parts.engine.latest(&id).cloned() {
+                    self.show(&id, latest);
+                }
+                id
+            }
+        };
+        self.go_on(&id);
+    }
+
+    fn mounted(
+        &mut self,
+        id: &VolumeId,
+        snapshot: Arc<Snapshot>,
+        result: Result<Published, PublishError>,
+    ) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        slot.busy = false;
+        let Some(hosted) = &mut slot.hosted else {
+            return;
+        };
+        match result {
+            Ok(published) => {
+                self.parts.volumes.has_mounted();
+                info!(
+                    volume = hosted.name(),
+                    files = snapshot.files().count(),
+                    "published at {}",
+                    hosted.wanted.target.display()
+                );
+                let trouble = self.parts.engine.trouble(id);
+                published.set_trouble(trouble.map(in_words));
+                let published = Arc::new(published);
+                if let Some(latest) = self.parts.engine.latest(id)
+                    && !Arc::ptr_eq(latest, &snapshot)
+                {
+                    published.offer(Arc::clone(latest));
+                }
+                hosted.published = Some(published);
+                hosted.shown = Some(snapshot);
+                hosted.asked = Instant::now();
+                hosted.answer(Ok(()));
+            }
+            Err(error) => {
+                warn!(volume = hosted.name(), "cannot be published: {error}");
+                hosted.answer(Err(error.into()));
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Does what was asked for while a thread was at work, and drops a place that nobody needs.
+    fn go_on(&mut self, id: &VolumeId) {
+        while let Some(slot) = self.slots.get_mut(id)
+            && !slot.busy
+        {
+            if let Some(ask) = slot.later.pop_front() {
+                self.take(ask);
+            } else {
+                if slot.hosted.is_none() {
+                    self.slots.remove(id);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Why a volume is not there, for the kubelet's `FailedMount`.
+    fn why_not(&self, id: &VolumeId) -> String {
+        let Some(hosted) = self.hosted(id) else {
+            return "the volume is not wanted any more".into();
+        };
+        let objects = hosted.wanted.spec.objects();
+        if let Some(why) = objects.iter().find_map(|key| self.failing.get(*key)) {
+            return why.clone();
+        }
+        match (self.parts.engine.trouble(id), objects.first()) {
+            (Some(trouble), _) => in_words(trouble),
+            (None, Some(key)) => format!("{key} could not be read yet"),
+            (None, None) => "the mount has not finished yet".into(),
+        }
+    }
+
+    fn look(&mut self) {
+        self.parts.pulse.beat();
+        let now = Instant::now();
+        let mut forgotten = Vec::new();
+        let late: Vec<VolumeId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                let waiters = slot.hosted.iter().flat_map(|hosted| &hosted.waiters);
+                waiters.into_iter().any(|waiter| waiter.until <= now)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in late {
+            let why = self.why_not(&id);
+            if let Some(hosted) = self
+                .slots
+                .get_mut(&id)
+                .and_then(|slot| slot.hosted.as_mut())
+            {
+                hosted.give_up(now, &why);
+            }
+        }
+        let mut waiting = 0;
+        for (id, slot) in &mut self.slots {
+            let Some(hosted) = &mut slot.hosted else {
+                continue;
+            };
+            waiting += hosted.waiters.len() as u64;
+            if !hosted.waiters.is_empty() {
+                hosted.asked = now;
+            }
+            match &hosted.published {
+                Some(published) if !hosted.lost && published.ended() => {
+                    hosted.lost = true;
+                    published.set_trouble(Some("the mount was ended from outside".into()));
+                    let note = Note::MountLost {
+                        volume: hosted.wanted.name.clone(),
+                        why: "its FUSE connection was ended from outside".into(),
+                    };
+                    self.parts.events.tell(&hosted.wanted.pod, note);
+                }
+                None if !slot.busy && now - hosted.asked > FORGOTTEN => forgotten.push(id.clone()),
+                _ => {}
+            }
+        }
+        let failing = self.failing.len() as u64;
+        self.parts.volumes.note(waiting, failing);
+        for id in forgotten {
+            info!(volume = %id, "forgotten: the kubelet has not asked for it again");
+            self.forget(&id);
+            self.slots.remove(&id);
+        }
+    }
+}
+
+/// Mounts a volume of no files at `target` and takes it away again: whether this can be done at all.
+pub(super) fn try_mount(
+    publisher: &Publisher,
+    target: &Path,
+    empty: Snapshot,
+) -> Result<(), NodeError> {
+    let settings = crate::publish::Settings::default();
+    let published = publisher.publish("probe", target, Arc::new(empty), settings)?;
+    Ok(published.unpublish(Unbind::Detach)?)
+}
+
+fn in_words(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Waiting(object) => format!("{object} does not exist"),
+        Trouble::Refused(refusal) => refusal.to_string(),
+    }
+}

@@ -1,0 +1,346 @@
+//! The state machine without a server: what is said, and when the whole state is read anew.
+
+use std::time::Duration;
+
+use super::follow::{End, Event, Follow, Item, Say, Then, Told};
+use super::options::Pace;
+use super::request::Ask;
+use super::status::Reason;
+use super::version::Version;
+
+type Machine = Follow<&'static str>;
+
+fn version(number: u64) -> Version {
+    Version::parse(&number.to_string()).expect("a version")
+}
+
+fn item(number: u64, object: &'static str) -> Item<&'static str> {
+    Item {
+        version: version(number),
+        digest: object.len() as u64 * 1000 + u64::from(object.as_bytes()[0]),
+        immutable: object.starts_with("fixed"),
+        object,
+    }
+}
+
+fn added(number: u64, object: &'static str) -> Event<&'static str> {
+    Event::Item(item(number, object))
+}
+
+fn gone(number: u64) -> Event<&'static str> {
+    Event::Gone(version(number))
+}
+
+fn mark(number: u64) -> Event<&'static str> {
+    Event::Mark {
+        version: version(number),
+        whole: false,
+    }
+}
+
+fn whole(number: u64) -> Event<&'static str> {
+    Event::Mark {
+        version: version(number),
+        whole: true,
+    }
+}
+
+fn new() -> Machine {
+    Follow::new(&Pace::default())
+}
+
+/// A machine whose streaming list told these and was complete at `number`.
+fn told(events: impl IntoIterator<Item = Event<&'static str>>, number: u64) -> Machine {
+    let mut machine = new();
+    read(&mut machine, events, number);
+    machine
+}
+
+fn read(
+    machine: &mut Machine,
+    events: impl IntoIterator<Item = Event<&'static str>>,
+    number: u64,
+) -> Told<&'static str> {
+    machine.begin(&Ask::Read);
+    for event in events {
+        assert_eq!(
+            machine.heard(event).say,
+            None,
+            "said before it was complete"
+        );
+    }
+    machine.heard(whole(number))
+}
+
+fn applied(object: &'static str) -> Option<Say<&'static str>> {
+    Some(Say::Applied(object))
+}
+
+fn anew(reason: Reason) -> Then {
+    Then::Ask(Ask::Read, Some(reason))
+}
+
+#[test]
+fn a_read_counts_when_it_is_complete() {
+    let mut machine = new();
+    // A cache that lags tells a state that is long past, then what came after it.
+    let said = read(&mut machine, [added(5, "old"), added(9, "new")], 12);
+    assert_eq!(said.say, applied("new"));
+    assert_eq!(said.then, Then::Listen);
+}
+
+#[test]
+fn what_went_while_it_was_told_is_absent() {
+    let mut machine = new();
+    assert_eq!(
+        read(&mut machine, [added(5, "a"), gone(9)], 12).say,
+        Some(Say::Deleted)
+    );
+    let mut machine = new();
+    let said = read(&mut machine, [added(5, "a"), gone(9), added(10, "b")], 12);
+    assert_eq!(said.say, applied("b"));
+}
+
+#[test]
+fn an_absent_object_is_said_once() {
+    let mut machine = new();
+    assert_eq!(read(&mut machine, [], 12).say, Some(Say::Deleted));
+    assert_eq!(read(&mut machine, [], 13).say, None);
+    assert_eq!(machine.heard(gone(14)).say, None);
+}
+
+#[test]
+fn a_watch_goes_forward_alone() {
+    let mut machine = told([added(5, "a")], 5);
+    assert_eq!(machine.heard(added(6, "b")).say, applied("b"));
+    assert_eq!(
+        machine.heard(added(6, "c")),
+        Told {
+            say: None,
+            working: false,
+            restored: false,
+            then: Then::Listen
+        }
+    );
+    let back = machine.heard(added(4, "z"));
+    assert_eq!(back.say, None);
+    assert_eq!(back.then, anew(Reason::Backwards));
+}
+
+#[test]
+fn a_deletion_is_guarded_like_a_state() {
+    let mut machine = told([added(5, "a")], 5);
+    let back = machine.heard(gone(4));
+    assert_eq!((back.say, back.then), (None, anew(Reason::Backwards)));
+
+    let mut machine = told([added(5, "a")], 5);
+    assert_eq!(machine.heard(gone(7)).say, Some(Say::Deleted));
+    // The state before the deletion comes late.
+    let back = machine.heard(added(6, "b"));
+    assert_eq!((back.say, back.then), (None, anew(Reason::Backwards)));
+}
+
+#[test]
+fn a_deletion_may_bear_the_last_states_version() {
+    let mut machine = told([added(5, "a")], 5);
+    assert_eq!(machine.heard(gone(5)).say, Some(Say::Deleted));
+}
+
+#[test]
+fn a_bookmark_that_goes_back_reveals_a_restore() {
+    let mut machine = told([added(5, "a")], 90);
+    assert_eq!(machine.heard(mark(95)).then, Then::Listen);
+    assert_eq!(machine.heard(mark(95)).then, Then::Listen);
+    assert_eq!(machine.heard(mark(94)).then, anew(Reason::Backwards));
+    // It is newer than the object's last state, yet not newer than what the watch has told.
+    let mut machine = told([added(5, "a")], 90);
+    let back = machine.heard(added(50, "b"));
+    assert_eq!((back.say, back.then), (None, anew(Reason::Backwards)));
+}
+
+#[test]
+fn only_a_complete_read_goes_back() {
+    let mut machine = told([added(50, "new")], 90);
+    let said = read(&mut machine, [added(20, "old")], 30);
+    assert_eq!(said.say, applied("old"));
+    assert!(said.restored);
+    // From there it goes forward again.
+    assert_eq!(machine.heard(added(31, "next")).say, applied("next"));
+
+    let mut machine = told([added(50, "new")], 90);
+    let said = read(&mut machine, [], 30);
+    assert_eq!((said.say, said.restored), (Some(Say::Deleted), true));
+}
+
+#[test]
+fn a_reused_version_with_other_contents_is_said() {
+    let mut machine = told([added(50, "lost")], 90);
+    assert_eq!(read(&mut machine, [added(50, "lost")], 91).say, None);
+    assert_eq!(
+        read(&mut machine, [added(50, "other")], 91).say,
+        applied("other")
+    );
+}
+
+#[test]
+fn a_list_is_followed_by_a_watch_from_its_version() {
+    let mut machine = new();
+    machine.begin(&Ask::List);
+    let said = machine.heard(Event::Listed(version(30), Some(item(20, "a"))));
+    assert_eq!(said.say, applied("a"));
+    let ask = Ask::Watch(version(30));
+    assert_eq!(said.then, Then::Ask(ask.clone(), None));
+    machine.begin(&ask);
+    assert_eq!(machine.heard(added(31, "b")).say, applied("b"));
+    // A watch of a version that is to come would be silent for ever: its bookmark tells.
+    machine.begin(&ask);
+    assert_eq!(machine.heard(mark(29)).then, anew(Reason::Backwards));
+}
+
+#[test]
+fn an_immutable_object_rests_until_asked() {
+    let mut machine = new();
+    let said = read(&mut machine, [added(5, "fixed")], 9);
+    assert_eq!((said.say, said.then), (applied("fixed"), Then::Rest));
+    assert!(machine.again());
+    assert_eq!(machine.ask(), Ask::List);
+    machine.begin(&Ask::List);
+    let said = machine.heard(Event::Listed(version(10), Some(item(5, "fixed"))));
+    assert_eq!((said.say, said.then), (applied("fixed"), Then::Rest));
+    // Deleted and made anew, not immutable any more: it is watched again.
+    assert!(machine.again());
+    machine.begin(&Ask::List);
+    let said = machine.heard(Event::Listed(version(12), Some(item(11, "free"))));
+    assert_eq!(said.then, Then::Ask(Ask::Watch(version(12)), None));
+    machine.begin(&Ask::Watch(version(12)));
+    assert_eq!(machine.heard(added(13, "fixed too")).then, Then::Rest);
+}
+
+#[test]
+fn who_asks_is_answered_even_if_nothing_changed() {
+    let mut machine = told([added(5, "a")], 9);
+    assert!(machine.again());
+    assert_eq!(read(&mut machine, [added(5, "a")], 10).say, applied("a"));
+    assert_eq!(read(&mut machine, [added(5, "a")], 10).say, None);
+}
+
+#[test]
+fn who_asks_in_the_middle_is_answered_by_another_read() {
+    let mut machine = new();
+    machine.begin(&Ask::Read);
+    machine.heard(added(5, "a"));
+    assert!(!machine.again(), "the read under way goes on");
+    assert!(!machine.again());
+    let said = machine.heard(whole(9));
+    assert_eq!(said.then, anew(Reason::Asked));
+    let said = read(&mut machine, [added(5, "a")], 9);
+    assert_eq!((said.say, said.then), (applied("a"), Then::Listen));
+
+    // The same where that read fails.
+    let mut machine = told([added(5, "a")], 9);
+    machine.begin(&Ask::Read);
+    assert!(!machine.again());
+    machine.ended(End::Expired, false, 0.5);
+    assert_eq!(read(&mut machine, [added(5, "a")], 9).say, applied("a"));
+}
+
+#[test]
+fn an_orderly_end_is_renewed_by_a_read_at_once() {
+    let mut machine = told([added(5, "a")], 9);
+    let pause = machine.ended(End::Closed, true, 0.5);
+    assert_eq!(
+        (pause.ask, pause.after, pause.failing),
+        (Ask::Read, Duration::ZERO, None)
+    );
+    let mut machine = told([added(5, "a")], 9);
+    let pause = machine.ended(End::Expired, false, 0.5);
+    assert_eq!((pause.ask, pause.after), (Ask::Read, Duration::ZERO));
+}
+
+#[test]
+fn failures_wait_twice_as_long_each_time_up_to_a_limit() {
+    let pace = Pace::default();
+    let mut machine = new();
+    let mut before = Duration::ZERO;
+    for _ in 0..12 {
+        machine.begin(&Ask::Read);
+        let pause = machine.ended(End::Unreachable("gone".into()), false, 0.5);
+        assert!(
+            pause.after >= before && pause.after <= pace.most,
+            "{:?}",
+            pause.after
+        );
+        before = pause.after;
+    }
+    assert_eq!(before, pace.most);
+    // Even one that ends in order: a server must not be asked in a loop.
+    machine.begin(&Ask::Read);
+    assert_eq!(machine.ended(End::Closed, false, 0.5).after, pace.most);
+    machine.begin(&Ask::Read);
+    machine.heard(whole(9));
+    assert_eq!(machine.ended(End::Closed, true, 0.5).after, Duration::ZERO);
+}
+
+#[test]
+fn a_busy_server_is_left_alone_as_long_as_it_says() {
+    let wait = Duration::from_secs(40);
+    let pause = new().ended(End::Busy(Some(wait), "busy".into()), false, 0.0);
+    assert!(pause.after >= wait);
+}
+
+#[test]
+fn a_short_loss_is_no_word_and_a_long_one_is_one() {
+    let mut machine = new();
+    let mut said = Vec::new();
+    for _ in 0..10 {
+        machine.begin(&Ask::Read);
+        said.extend(
+            machine
+                .ended(End::Unreachable("no route".into()), false, 0.5)
+                .failing,
+        );
+    }
+    assert_eq!(said, ["the API server cannot be reached: no route"]);
+    let said = read(&mut machine, [], 9);
+    assert!(said.working);
+    assert!(!read(&mut machine, [], 9).working);
+}
+
+#[test]
+fn what_is_forbidden_is_said_at_once_and_again_when_asked() {
+    let forbidden = || End::Forbidden("you may not".into());
+    let mut machine = new();
+    machine.begin(&Ask::Read);
+    let said = machine.ended(forbidden(), false, 0.5).failing;
+    assert_eq!(said.as_deref(), Some("the API server says: you may not"));
+    machine.begin(&Ask::Read);
+    assert_eq!(machine.ended(forbidden(), false, 0.5).failing, None);
+    assert!(machine.again());
+    machine.begin(&Ask::Read);
+    assert!(machine.ended(forbidden(), false, 0.5).failing.is_some());
+}
+
+#[test]
+fn a_server_without_streaming_lists_is_asked_for_a_list() {
+    let mut machine = new();
+    machine.begin(&Ask::Read);
+    let pause = machine.ended(End::Unsupported("no".into()), false, 0.5);
+    assert_eq!(
+        (pause.ask, pause.after, pause.failing),
+        (Ask::List, Duration::ZERO, None)
+    );
+    // One that does not like that either is told about.
+    machine.begin(&Ask::List);
+    let pause = machine.ended(End::Unsupported("no".into()), false, 0.5);
+    assert!(pause.failing.is_some() && pause.after > Duration::ZERO);
+}
+
+#[test]
+fn a_streaming_list_that_never_ends_is_followed_by_a_list() {
+    let mut machine = new();
+    machine.begin(&Ask::Read);
+    machine.heard(added(5, "a"));
+    assert_eq!(machine.ended(End::Silent, false, 0.5).ask, Ask::List);
+    machine.begin(&Ask::List);
+    assert_eq!(machine.ended(End::Silent, false, 0.5).ask, Ask::Read);
+}

@@ -1,0 +1,75 @@
+//! The cases, by what they are about.
+
+mod access;
+mod ends;
+mod examples;
+mod files;
+mod life;
+pub mod scene;
+
+use scene::Case;
+
+/// All of them, in the order in which they run.
+pub const ALL: &[(&str, Case)] = &[
+    ("content_and_modes", |scene| {
+        Box::pin(files::content_and_modes(scene))
+    }),
+    ("items_folders_and_binary", |scene| {
+        Box::pin(files::items_folders_and_binary(scene))
+    }),
+    ("an_update_is_three_events", |scene| {
+        Box::pin(files::an_update_is_three_events(scene))
+    }),
+    ("a_subpath_stays_live", |scene| {
+        Box::pin(files::a_subpath_stays_live(scene))
+    }),
+    ("projected_of_all_three", |scene| {
+        Box::pin(files::projected_of_all_three(scene))
+    }),
+    ("a_script_runs_from_the_volume", |scene| {
+        Box::pin(files::a_script_runs(scene))
+    }),
+    ("another_volume_inside_this_one", |scene| {
+        Box::pin(files::another_volume_inside(scene))
+    }),
+    ("not_root_with_fs_group", |scene| {
+        Box::pin(access::not_root_with_fs_group(scene))
+    }),
+    ("a_secret", |scene| Box::pin(access::a_secret(scene))),
+    ("another_namespace_is_out_of_reach", |scene| {
+        Box::pin(access::another_namespace(scene))
+    }),
+    ("without_pod_info_nothing_is_published", |scene| {
+        Box::pin(access::without_pod_info(scene))
+    }),
+    ("optional_objects_come_and_go", |scene| {
+        Box::pin(life::optional_objects(scene))
+    }),
+    ("a_missing_object_is_waited_for", |scene| {
+        Box::pin(life::a_missing_object(scene))
+    }),
+    ("two_containers_and_an_init", |scene| {
+        Box::pin(life::two_containers_and_an_init(scene))
+    }),
+    ("a_container_restarts", |scene| {
+        Box::pin(life::a_container_restarts(scene))
+    }),
+    ("the_kubelet_restarts", |scene| {
+        Box::pin(life::the_kubelet_restarts(scene))
+    }),
+    ("fifty_pods_at_a_time", |scene| {
+        Box::pin(life::fifty_pods(scene))
+    }),
+    ("the_status_of_a_pod", |scene| {
+        Box::pin(life::the_status_of_a_pod(scene))
+    }),
+    ("the_examples_as_written", |scene| {
+        Box::pin(examples::as_written(scene))
+    }),
+    ("a_pod_ends_with_files_open", |scene| {
+        Box::pin(ends::with_files_open(scene))
+    }),
+    ("the_plugin_is_killed_then_the_pod_deleted", |scene| {
+        Box::pin(ends::plugin_killed(scene))
+    }),
+];
