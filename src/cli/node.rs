@@ -48,8 +48,8 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 #[derive(Debug, ClapArgs)]
 pub(super) struct Node {
     /// Name of this node in the cluster
-    #[arg(long, value_name = "NAME", env = "LIVEMOUNT_NODE_NAME")]
-    node_name: String,
+    #[arg(long = "node-name", value_name = "NAME", env = "LIVEMOUNT_NODE_NAME")]
+    name: String,
     /// Name of the CSI driver, as pods and the CSIDriver object have it
     #[arg(long, value_name = "NAME", env = "LIVEMOUNT_DRIVER_NAME", default_value = "csi.livemount.dev", value_parser = driver_name)]
     driver_name: String,
@@ -107,7 +107,7 @@ pub(super) struct Node {
 impl From<Node> for node::Options {
     fn from(args: Node) -> Self {
         Self {
-            node_name: args.node_name,
+            node_name: args.name,
             driver_name: args.driver_name,
             csi_socket_on_host: args
                 .csi_socket_on_host

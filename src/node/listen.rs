@@ -161,6 +161,14 @@ impl Drop for Socket {
     }
 }
 
+/// What the registration socket is called. The kubelet's plugin watcher dials the path without naming a
+/// host (`dial`, `operation_generator.go`), so that its HTTP/2 `:authority` is the path with each `/` as
+/// `%2F`. In a host that is malformed and h2 refuses the call; before an `@` it is user information,
+/// where RFC 3986 allows it, and what follows is a host.
+fn registration_name(driver: &str) -> String {
+    format!("livemount@{driver}-reg.sock")
+}
+
 fn hidden(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -196,7 +204,7 @@ impl Sockets {
     pub fn bind(csi: &Path, registry: &Path, driver: &str) -> Result<Self, ListenError> {
         // The CSI answers before anybody can be told of it.
         let csi = Socket::bind(csi)?;
-        let registration = Socket::bind(&registry.join(format!("{driver}-reg.sock")))?;
+        let registration = Socket::bind(&registry.join(registration_name(driver)))?;
         Ok(Self { registration, csi })
     }
 }

@@ -188,7 +188,7 @@ impl Serve {
             && hosted.wanted.target == target
         {
             hosted.answer(Err(NodeError::Cancelled));
-            published = hosted.published.clone();
+            published.clone_from(&hosted.published);
             if published.is_none() {
                 self.forget(id);
             }

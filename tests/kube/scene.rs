@@ -18,7 +18,7 @@ use livemount_cluster::{ADMIN, ControlPlane, PATIENCE, until};
 use livemount_engine::object::{Kind, Object, ObjectKey};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Runtime::new().expect("a runtime can be made"));
@@ -43,10 +43,12 @@ pub async fn plane() -> &'static ControlPlane {
 /// What would take minutes takes seconds.
 pub fn pace() -> Pace {
     Pace {
+        connect: Duration::from_secs(5),
         ping: Duration::from_secs(2),
         pong: Duration::from_secs(3),
         first: Duration::from_millis(50),
         most: Duration::from_secs(1),
+        patience: Duration::from_millis(500),
         credentials: Duration::from_millis(200),
         ..Pace::default()
     }
@@ -255,15 +257,22 @@ impl Room {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Makes a ConfigMap, or changes it.
+    /// Makes a ConfigMap, or changes it. Where the server has just come back, the client's own
+    /// connection may still be the former one.
     pub async fn put(&self, name: &str, value: &str) -> u64 {
         let object = config_map(name, value);
-        let params = PatchParams::apply("trial").force();
-        let put = self
-            .maps()
-            .patch(name, &params, &Patch::Apply(&object))
-            .await;
-        let version = put.expect("it is put").metadata.resource_version;
+        let (maps, params) = (self.maps(), PatchParams::apply("trial").force());
+        let patch = Patch::Apply(&object);
+        let end = Instant::now() + PATIENCE;
+        let put = loop {
+            match maps.patch(name, &params, &patch).await {
+                Ok(put) => break put,
+                Err(kube::Error::Api(status)) => panic!("{name}: {status:?}"),
+                Err(error) if Instant::now() > end => panic!("{name}: {error}"),
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        };
+        let version = put.metadata.resource_version;
         version.and_then(|it| it.parse().ok()).expect("a version")
     }
 

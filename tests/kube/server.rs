@@ -20,7 +20,8 @@ pub fn trials() -> Vec<Trial> {
 }
 
 async fn killed() {
-    let mut plane = ControlPlane::start().await;
+    // What is under way when it is asked to end may take so long.
+    let mut plane = ControlPlane::with(&["--request-timeout=3s"]).await;
     let room = Room::new(plane.client(), "killed").await;
     let mut scene = Scene::of(&plane).await;
     let (app, none) = (room.key("app"), room.key("none"));

@@ -77,11 +77,16 @@ pub async fn two_containers_and_an_init(scene: &mut Scene) {
     spec["initContainers"] = json!([init]);
     let pod = Pod::create(&scene.client, &manifest).await;
     pod.ready().await;
-    assert_eq!(pod.sh("cat /out/seen").await, "one");
+    let seen = pod.exec_in("second", &["cat", "/out/seen"]).await;
+    assert_eq!(seen.stdout, "one");
     scene.config_map(&map, json!({"a": "two"})).await;
-    says(&pod, "cat /config/a", "two").await;
-    let second = pod.exec_in("second", &["cat", "/config/a"]).await;
-    assert_eq!(second.stdout, "two");
+    for container in ["app", "second"] {
+        until("each container sees the update", async || {
+            let read = pod.exec_in(container, &["cat", "/config/a"]).await;
+            (read.stdout == "two").then_some(()).ok_or(read.stdout)
+        })
+        .await;
+    }
     pod.end().await;
 }
 

@@ -65,7 +65,12 @@ impl Scene {
         let image = |name| Image::new(name).program(&plugin, "/usr/local/bin/livemount");
         // By the names that deploy/ and examples/ use.
         node.load(&image("docker.io/library/livemount:latest"));
-        node.load(&Image::new("docker.io/library/busybox:1.37"));
+        let applet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/inotifyd");
+        node.load(
+            &Image::new("docker.io/library/busybox:1.37")
+                .system("inotifywait")
+                .file(&applet, "/bin/inotifyd"),
+        );
         node.load(&Image::new(APP).system("inotifywait"));
         for file in deployed() {
             let text = std::fs::read_to_string(&file).expect("a manifest");

@@ -54,7 +54,7 @@ impl Plugin {
         Self {
             component,
             socket,
-            registration: registry.join("csi.livemount.dev-reg.sock"),
+            registration: registry.join("livemount@csi.livemount.dev-reg.sock"),
         }
     }
 

@@ -113,7 +113,9 @@ impl Served {
     }
 
     fn registration(&self) -> PathBuf {
-        self.folder.path().join("csi.example.dev-reg.sock")
+        self.folder
+            .path()
+            .join("livemount@csi.example.dev-reg.sock")
     }
 }
 
@@ -179,7 +181,7 @@ async fn a_call_under_way_may_end_while_the_name_is_gone_already() {
     let (entered, release) = (Arc::clone(&slow.entered), Arc::clone(&slow.release));
     let routes = Routes::new(RegistrationServer::new(slow));
     let sockets = Sockets::bind(&csi, folder.path(), "csi.example.dev").expect("nothing is there");
-    let registration = folder.path().join("csi.example.dev-reg.sock");
+    let registration = folder.path().join("livemount@csi.example.dev-reg.sock");
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve_routes(sockets, routes.clone(), routes, stop.clone()));
     let mut client = call(&csi).await;

@@ -16,9 +16,6 @@ use super::request::Ask;
 use super::status::Reason;
 use super::version::Version;
 
-/// How many attempts in a row fail before a lost connection is worth a word.
-const PATIENT: u32 = 5;
-
 /// An object as the server told it. The machine carries its contents and does not look at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item<O> {
@@ -126,25 +123,41 @@ enum State<O> {
     Live,
 }
 
+/// How long it waits, and how long before a lost connection is worth a word.
+#[derive(Debug)]
+struct Tempo {
+    first: Duration,
+    most: Duration,
+    patience: Duration,
+}
+
+/// Which answer is owed even if nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    None,
+    /// That of the next read, or of the one under way.
+    This,
+    /// That of the read after the one under way.
+    Next,
+}
+
 /// One object's story.
 #[derive(Debug)]
 pub(super) struct Follow<O> {
-    first: Duration,
-    most: Duration,
+    pace: Tempo,
     said: Option<Said>,
     /// The newest version that this watch has told, bookmarks included.
     seen: Option<Version>,
     state: State<O>,
-    /// An answer is owed even if nothing changed.
-    owed: bool,
-    /// Another answer is owed after the one that is being told.
-    again: bool,
+    owed: Owed,
     /// The next read is a list: the object holds no watch, or its streaming list never ended.
     list: bool,
     /// The request under way is a streaming list.
     streaming: bool,
     /// Attempts in a row that came to nothing.
     tries: u32,
+    /// For how long nothing was learned, by what the attempts and the pauses took.
+    lost: Duration,
     failing: Option<String>,
 }
 
@@ -152,16 +165,19 @@ impl<O> Follow<O> {
     /// Nothing is known, and an answer is owed.
     pub fn new(pace: &Pace) -> Self {
         Self {
-            first: pace.first,
-            most: pace.most,
+            pace: Tempo {
+                first: pace.first,
+                most: pace.most,
+                patience: pace.patience,
+            },
             said: None,
             seen: None,
             state: State::Away,
-            owed: true,
-            again: false,
+            owed: Owed::This,
             list: false,
             streaming: false,
             tries: 0,
+            lost: Duration::ZERO,
             failing: None,
         }
     }
@@ -191,7 +207,7 @@ impl<O> Follow<O> {
     /// first, so that many who ask at once never keep it from finishing.
     pub fn again(&mut self) -> bool {
         if self.is_telling() {
-            self.again = true;
+            self.owed = Owed::Next;
             return false;
         }
         self.owe();
@@ -199,8 +215,7 @@ impl<O> Follow<O> {
     }
 
     fn owe(&mut self) {
-        self.again = false;
-        self.owed = true;
+        self.owed = Owed::This;
         self.failing = None;
     }
 
@@ -246,21 +261,19 @@ impl<O> Follow<O> {
         let restored = before.is_some_and(|it| now.version < it.version);
         let working = self.failing.take().is_some();
         let rest = item.as_ref().is_some_and(|it| it.immutable);
-        let say =
-            (!same || self.owed).then(|| item.map_or(Say::Deleted, |it| Say::Applied(it.object)));
+        let say = (!same || self.owed == Owed::This)
+            .then(|| item.map_or(Say::Deleted, |it| Say::Applied(it.object)));
         self.said = Some(now);
         self.seen = Some(version);
-        self.owed = false;
+        self.lost = Duration::ZERO;
         self.state = State::Live;
         self.list = rest;
-        let then = if self.again {
+        let then = if self.owed == Owed::Next {
             self.owe();
             self.read(Reason::Asked)
-        } else if rest {
-            self.tries = 0;
-            self.rest()
         } else {
-            then
+            self.owed = Owed::None;
+            if rest { self.rest() } else { then }
         };
         Told {
             say,
@@ -328,6 +341,7 @@ impl<O> Follow<O> {
     fn rest(&mut self) -> Then {
         self.state = State::Away;
         self.list = true;
+        self.tries = 0;
         Then::Rest
     }
 
@@ -336,17 +350,18 @@ impl<O> Follow<O> {
         Then::Ask(self.ask(), Some(reason))
     }
 
-    /// A request came to its end. `steady`: it had been told the whole state and went on for a good
-    /// while; `chance` is between 0 and 1.
-    pub fn ended(&mut self, end: End, steady: bool, chance: f64) -> Pause {
+    /// A request came to its end. `took`: for how long it told nothing whole; `steady`: it did, and
+    /// went on for a good while; `chance` is between 0 and 1.
+    pub fn ended(&mut self, end: End, took: Duration, steady: bool, chance: f64) -> Pause {
         let telling = self.is_telling();
         self.state = State::Away;
-        if self.again {
+        if self.owed == Owed::Next {
             self.owe();
         }
         if steady {
             self.tries = 0;
         }
+        self.lost += took;
         // A streaming list that never ends: perhaps the server does not know of it.
         self.list = telling && self.streaming && end == End::Silent;
         let free = self.tries == 0;
@@ -383,7 +398,8 @@ impl<O> Follow<O> {
                 true,
             ),
         };
-        let patient = !at_once && tries < PATIENT;
+        let patient = !at_once && self.lost < self.pace.patience;
+        self.lost += after;
         let failing = why.filter(|why| !patient && self.failing.as_ref() != Some(why));
         if failing.is_some() {
             self.failing.clone_from(&failing);
@@ -397,8 +413,8 @@ impl<O> Follow<O> {
     }
 
     fn backoff(&self, tries: u32, chance: f64) -> Duration {
-        let doubled = self.first.saturating_mul(1 << tries.min(16));
-        doubled.min(self.most).mul_f64(0.5 + chance)
+        let doubled = self.pace.first.saturating_mul(1 << tries.min(16));
+        doubled.min(self.pace.most).mul_f64(0.5 + chance)
     }
 }
 

@@ -240,20 +240,20 @@ fn who_asks_in_the_middle_is_answered_by_another_read() {
     let mut machine = told([added(5, "a")], 9);
     machine.begin(&Ask::Read);
     assert!(!machine.again());
-    machine.ended(End::Expired, false, 0.5);
+    machine.ended(End::Expired, Duration::ZERO, false, 0.5);
     assert_eq!(read(&mut machine, [added(5, "a")], 9).say, applied("a"));
 }
 
 #[test]
 fn an_orderly_end_is_renewed_by_a_read_at_once() {
     let mut machine = told([added(5, "a")], 9);
-    let pause = machine.ended(End::Closed, true, 0.5);
+    let pause = machine.ended(End::Closed, Duration::ZERO, true, 0.5);
     assert_eq!(
         (pause.ask, pause.after, pause.failing),
         (Ask::Read, Duration::ZERO, None)
     );
     let mut machine = told([added(5, "a")], 9);
-    let pause = machine.ended(End::Expired, false, 0.5);
+    let pause = machine.ended(End::Expired, Duration::ZERO, false, 0.5);
     assert_eq!((pause.ask, pause.after), (Ask::Read, Duration::ZERO));
 }
 
@@ -264,7 +264,7 @@ fn failures_wait_twice_as_long_each_time_up_to_a_limit() {
     let mut before = Duration::ZERO;
     for _ in 0..12 {
         machine.begin(&Ask::Read);
-        let pause = machine.ended(End::Unreachable("gone".into()), false, 0.5);
+        let pause = machine.ended(End::Unreachable("gone".into()), Duration::ZERO, false, 0.5);
         assert!(
             pause.after >= before && pause.after <= pace.most,
             "{:?}",
@@ -275,16 +275,27 @@ fn failures_wait_twice_as_long_each_time_up_to_a_limit() {
     assert_eq!(before, pace.most);
     // Even one that ends in order: a server must not be asked in a loop.
     machine.begin(&Ask::Read);
-    assert_eq!(machine.ended(End::Closed, false, 0.5).after, pace.most);
+    assert_eq!(
+        machine.ended(End::Closed, Duration::ZERO, false, 0.5).after,
+        pace.most
+    );
     machine.begin(&Ask::Read);
     machine.heard(whole(9));
-    assert_eq!(machine.ended(End::Closed, true, 0.5).after, Duration::ZERO);
+    assert_eq!(
+        machine.ended(End::Closed, Duration::ZERO, true, 0.5).after,
+        Duration::ZERO
+    );
 }
 
 #[test]
 fn a_busy_server_is_left_alone_as_long_as_it_says() {
     let wait = Duration::from_secs(40);
-    let pause = new().ended(End::Busy(Some(wait), "busy".into()), false, 0.0);
+    let pause = new().ended(
+        End::Busy(Some(wait), "busy".into()),
+        Duration::ZERO,
+        false,
+        0.0,
+    );
     assert!(pause.after >= wait);
 }
 
@@ -296,7 +307,12 @@ fn a_short_loss_is_no_word_and_a_long_one_is_one() {
         machine.begin(&Ask::Read);
         said.extend(
             machine
-                .ended(End::Unreachable("no route".into()), false, 0.5)
+                .ended(
+                    End::Unreachable("no route".into()),
+                    Duration::ZERO,
+                    false,
+                    0.5,
+                )
                 .failing,
         );
     }
@@ -307,31 +323,52 @@ fn a_short_loss_is_no_word_and_a_long_one_is_one() {
 }
 
 #[test]
+fn one_attempt_that_takes_long_is_a_long_loss() {
+    let took = Pace::default().connect;
+    let mut machine = new();
+    machine.begin(&Ask::Read);
+    let gone = End::Unreachable("no answer".into());
+    assert!(machine.ended(gone, took, false, 0.5).failing.is_some());
+}
+
+#[test]
 fn what_is_forbidden_is_said_at_once_and_again_when_asked() {
     let forbidden = || End::Forbidden("you may not".into());
     let mut machine = new();
     machine.begin(&Ask::Read);
-    let said = machine.ended(forbidden(), false, 0.5).failing;
+    let said = machine
+        .ended(forbidden(), Duration::ZERO, false, 0.5)
+        .failing;
     assert_eq!(said.as_deref(), Some("the API server says: you may not"));
     machine.begin(&Ask::Read);
-    assert_eq!(machine.ended(forbidden(), false, 0.5).failing, None);
+    assert_eq!(
+        machine
+            .ended(forbidden(), Duration::ZERO, false, 0.5)
+            .failing,
+        None
+    );
     assert!(machine.again());
     machine.begin(&Ask::Read);
-    assert!(machine.ended(forbidden(), false, 0.5).failing.is_some());
+    assert!(
+        machine
+            .ended(forbidden(), Duration::ZERO, false, 0.5)
+            .failing
+            .is_some()
+    );
 }
 
 #[test]
 fn a_server_without_streaming_lists_is_asked_for_a_list() {
     let mut machine = new();
     machine.begin(&Ask::Read);
-    let pause = machine.ended(End::Unsupported("no".into()), false, 0.5);
+    let pause = machine.ended(End::Unsupported("no".into()), Duration::ZERO, false, 0.5);
     assert_eq!(
         (pause.ask, pause.after, pause.failing),
         (Ask::List, Duration::ZERO, None)
     );
     // One that does not like that either is told about.
     machine.begin(&Ask::List);
-    let pause = machine.ended(End::Unsupported("no".into()), false, 0.5);
+    let pause = machine.ended(End::Unsupported("no".into()), Duration::ZERO, false, 0.5);
     assert!(pause.failing.is_some() && pause.after > Duration::ZERO);
 }
 
@@ -340,7 +377,13 @@ fn a_streaming_list_that_never_ends_is_followed_by_a_list() {
     let mut machine = new();
     machine.begin(&Ask::Read);
     machine.heard(added(5, "a"));
-    assert_eq!(machine.ended(End::Silent, false, 0.5).ask, Ask::List);
+    assert_eq!(
+        machine.ended(End::Silent, Duration::ZERO, false, 0.5).ask,
+        Ask::List
+    );
     machine.begin(&Ask::List);
-    assert_eq!(machine.ended(End::Silent, false, 0.5).ask, Ask::Read);
+    assert_eq!(
+        machine.ended(End::Silent, Duration::ZERO, false, 0.5).ask,
+        Ask::Read
+    );
 }

@@ -50,6 +50,9 @@ pub struct Pace {
     pub first: Duration,
     /// The longest pause between two attempts, half as much again by chance.
     pub most: Duration,
+    /// How long nothing is learned of an object before that is said. What the server refuses is said
+    /// at once.
+    pub patience: Duration,
     /// How often credentials are read anew, at most, when the server does not accept them.
     pub credentials: Duration,
     /// How long a server that has no streaming lists is not asked for one.
@@ -68,6 +71,7 @@ impl Default for Pace {
             linger: Duration::from_secs(60),
             first: Duration::from_millis(200),
             most: Duration::from_secs(15),
+            patience: Duration::from_secs(5),
             credentials: Duration::from_secs(5),
             unsupported: Duration::from_secs(30 * 60),
         }

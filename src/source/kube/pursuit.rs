@@ -49,6 +49,7 @@ enum Next {
 }
 
 /// What the caller wants now.
+#[derive(Clone, Copy)]
 enum Order {
     /// A fresh answer.
     Again,
@@ -255,13 +256,17 @@ impl Pursuit {
         if let (End::Unauthorized(_), Some(place)) = (&end, &self.place) {
             self.cluster.renew(place.lines()).await;
         }
-        let steady = !self.follow.is_telling() && began.elapsed() >= STEADY;
+        let (took, steady) = if self.follow.is_telling() {
+            (began.elapsed(), false)
+        } else {
+            (Duration::ZERO, began.elapsed() >= STEADY)
+        };
         let Pause {
             ask,
             after,
             reason,
             failing,
-        } = self.follow.ended(end, steady, chance());
+        } = self.follow.ended(end, took, steady, chance());
         self.cluster.tally.restart(reason);
         if let Some(why) = failing {
             self.cluster.tally.error(format!("{}: {why}", self.key));

@@ -85,9 +85,8 @@ impl Etcd {
             .expect("a status has a revision")
     }
 
-    /// Forgets all revisions but the newest, which it returns. An API server still has what it
-    /// remembers itself: it answers a list at an older revision with 410 only after
-    /// [`crate::ApiServer::restart`], and a watch from one after that alone.
+    /// Forgets all revisions but the newest, which it returns. An API server remembers some itself,
+    /// and answers a list at an older one with 410 only after [`crate::ApiServer::restart`].
     pub async fn compact(&self) -> u64 {
         let revision = self.revision().await;
         let request = json!({"revision": revision.to_string(), "physical": true});

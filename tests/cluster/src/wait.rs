@@ -15,15 +15,19 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// hold, it says why; the last reason is part of the panic when [`PATIENCE`] is used up.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + PATIENCE;
+    let mut last = "the first look never ended".to_owned();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         // A look that hangs, as a request to a stopped server does, is given up with the wait.
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(value)) => return value,
-            Ok(Err(_)) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
-            Ok(Err(reason)) => fail(what, &reason),
-            Err(_) => fail(what, "the last look never ended"),
+            Ok(Err(reason)) => last = reason,
+            Err(_) => fail(what, &last),
         }
+        if Instant::now() >= end {
+            fail(what, &last);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

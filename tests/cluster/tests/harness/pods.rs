@@ -39,7 +39,9 @@ pub async fn body() {
 
     let last = Pod::create(&client, &manifest("last")).await;
     last.ready().await;
+    assert!(!containers().is_empty(), "the pod has processes");
     drop(node);
+    assert_eq!(containers(), [""; 0], "left in the pods' cgroups");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts are told");
     assert!(!mounts.contains("/pods/"), "{mounts}");
     assert!(!mounts.contains("/rootfs"), "{mounts}");
@@ -140,6 +142,16 @@ async fn others(node: &Node, client: &Client) {
     assert_eq!(short.over().await, "Failed");
     assert_eq!(short.logs(None).await, "said\n");
     short.end().await;
+}
+
+/// The cgroups of all processes that are in a pod's.
+fn containers() -> Vec<String> {
+    std::fs::read_dir("/proc")
+        .expect("it is there")
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("cgroup")).ok())
+        .filter(|cgroups| cgroups.contains("/kubepods/"))
+        .collect()
 }
 
 /// What the cluster's parts take, as the kernel counts it.
