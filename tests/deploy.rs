@@ -189,7 +189,7 @@ fn only_the_secrets_installation_reads_secrets_and_none_writes_contents() {
             let verbs: BTreeSet<_> = verbs.split(", ").collect();
             let fit = match resource.as_str() {
                 "events" => BTreeSet::from(["create", "patch"]),
-                _ => BTreeSet::from(["get", "list", "watch"]),
+                _ => BTreeSet::from(["list", "watch"]),
             };
             assert_eq!(verbs, fit, "{folder}: {resource}");
         }

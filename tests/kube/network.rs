@@ -1,6 +1,9 @@
 //! What lies between the source and the server, and a server that does not answer.
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
+use livemount::source::kube::{Reason, SourceStatus};
 use livemount_cluster::{ADMIN, ControlPlane, Relay};
 
 use crate::scene::{Ear, Room, Scene, options, plane, trial};
@@ -11,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         trial("what_went_while_cut_off_is_heard", gone_meanwhile),
         trial("a_network_that_swallows_all_is_noticed", stalled),
         trial("a_stopped_server_is_noticed", stopped),
+        trial("a_watch_that_tells_nothing_is_opened_anew", quiet),
         trial("a_turn_to_another_server_is_no_way_back", failover),
     ]
 }
@@ -104,6 +108,31 @@ async fn stopped() {
 async fn noticed(ear: &mut Ear, app: &livemount_engine::object::ObjectKey) {
     let why = ear.failing(app).await;
     assert!(why.starts_with("the API server "), "{why}");
+}
+
+/// The server answers pings and sends a bookmark each minute, which here is not enough.
+async fn quiet() {
+    let plane = plane().await;
+    let room = Room::new(plane.client(), "quiet").await;
+    let mut options = options(plane.api.kubeconfig(ADMIN));
+    options.pace.quiet = Duration::from_secs(1);
+    let mut scene = Scene::with(options).await;
+    let app = room.key("app");
+    room.put("app", "one").await;
+    scene.source.watch(app.clone());
+    scene.ear.value(&app, Some("one")).await;
+    let silent = |status: &SourceStatus| {
+        let mut restarts = status.restarts.iter();
+        restarts.any(|it| it.0 == Reason::Silent && it.1 >= 3)
+    };
+    scene.settles("it is opened anew", silent).await;
+    room.put("app", "two").await;
+    scene.ear.value(&app, Some("two")).await;
+    assert_eq!(
+        scene.ear.versions(&app).len(),
+        2,
+        "what did not change is said once"
+    );
 }
 
 /// Two servers of one etcd, one of which was stopped while the other told of changes.

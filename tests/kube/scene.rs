@@ -46,6 +46,8 @@ pub fn pace() -> Pace {
         connect: Duration::from_secs(5),
         ping: Duration::from_secs(2),
         pong: Duration::from_secs(3),
+        // So that pings alone notice a silent server.
+        quiet: Duration::from_secs(3600),
         first: Duration::from_millis(50),
         most: Duration::from_secs(1),
         patience: Duration::from_millis(500),
@@ -127,10 +129,10 @@ impl Ear {
                 self.said.push(said);
             }
         };
-        match timeout(PATIENCE, listening).await {
-            Ok(seen) => seen,
-            Err(_) => panic!("waited in vain until {what}; heard {:?}", self.tail()),
-        }
+        let Ok(seen) = timeout(PATIENCE, listening).await else {
+            panic!("waited in vain until {what}; heard {:?}", self.tail());
+        };
+        seen
     }
 
     /// Listens until an object's last state has this value of `k`; None: it is deleted.
@@ -214,7 +216,8 @@ impl Ear {
     }
 }
 
-/// The last state that was said of an object.
+/// The last state that was said of an object, if one was said; None within it: it is deleted.
+#[allow(clippy::option_option)]
 pub fn state<'a>(said: &'a [Said], key: &ObjectKey) -> Option<Option<&'a Object>> {
     said.iter().rev().find_map(|it| match it {
         Said::Applied(object) if object.key == *key => Some(Some(object)),
