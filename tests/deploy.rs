@@ -583,21 +583,62 @@ fn the_guide_speaks_of_metrics_and_events_that_there_are() {
     let unknown: Vec<_> = spoken.difference(&metrics).collect();
     assert!(unknown.is_empty(), "no such metrics: {unknown:?}");
 
-    let told: String = files_of("src/observe", "rs").iter().map(text).collect();
-    for reason in [
-        "ObjectMissing",
-        "ObjectUnreadable",
-        "VolumeInvalid",
-        "VersionRefused",
-        "ChangeNotBrought",
-        "MountLost",
-    ] {
-        assert!(told.contains(&format!("\"{reason}\"")), "no event {reason}");
-        assert!(
-            guide.contains(&format!("`{reason}`")),
-            "{reason}: what to do?"
+    // What is told is what the plugin makes a note of, whatever other notes there could be.
+    let plugin: String = files_of("src/node", "rs").iter().map(text).collect();
+    let mut told = 0;
+    for (note, reason) in headings() {
+        let tells = plugin.contains(&format!("Note::{note} {{"));
+        told += usize::from(tells);
+        let helps = guide.contains(&format!("`{reason}`"));
+        assert_eq!(
+            tells, helps,
+            "{reason}: is it told, and what is to be done?"
         );
     }
+    assert!(told > 3, "the plugin tells {told} events");
+}
+
+/// Each note that could be told, and the reason that its Event has.
+fn headings() -> Vec<(String, String)> {
+    let notes = text("src/observe/events/note.rs");
+    let headings: Vec<_> = notes
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => ("))
+        .filter_map(|(note, heading)| {
+            let note = note.split(' ').next()?;
+            let reason = heading.split('"').nth(1)?;
+            Some((note.to_owned(), reason.to_owned()))
+        })
+        .collect();
+    assert!(headings.len() > 4, "{headings:?}");
+    headings
+}
+
+#[test]
+fn the_guide_and_the_files_name_the_socket_in_which_the_kubelet_finds_the_plugin() {
+    let driver: CSIDriver = only("deploy/base", "CSIDriver");
+    let driver = driver.metadata.name.expect("has a name");
+    let format = text("src/node/listen.rs");
+    let (_, format) = format
+        .split_once("fn registration_name")
+        .expect("the socket has a name");
+    let format = format.split('"').nth(1).expect("is a format");
+    let name = format.replace("{driver}", &driver);
+    for file in [GUIDE, "deploy/base/daemonset.yaml"] {
+        assert!(text(file).contains(&name), "{file} does not name {name}");
+    }
+}
+
+#[test]
+fn times_that_the_files_tell_are_those_of_the_program() {
+    let node = text("src/node/mod.rs");
+    let grace = text("src/node/listen.rs");
+    assert!(node.contains("TURN: Duration = Duration::from_secs(30);"));
+    assert!(text(GUIDE).contains("come round in the last 30 s"));
+    assert!(grace.contains("GRACE: Duration = Duration::from_secs(5);"));
+    assert!(text(GUIDE).contains("calls that are under way have 5 s"));
+    // The kubelet kills later than the plugin ends by itself.
+    assert!(pod().termination_grace_period_seconds.unwrap_or(30) >= 15);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! cannot negotiate again, so nothing here may depend on a setting.
 
 use std::io;
+use std::sync::OnceLock;
 
 use fuser::{InitFlags, KernelConfig};
-use tracing::debug;
+use tracing::warn;
 
 /// The ring writes one byte; the kernel accepts no smaller limit than a page (`FUSE_MIN_READ_BUFFER`
 /// less headers, `fs/fuse/inode.c`).
@@ -23,6 +24,32 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_HAS_RESEND,
     InitFlags::FUSE_PASSTHROUGH,
 ];
+
+/// What can be missed, by which name it is told, and what that costs.
+const COSTS: [(InitFlags, &str, &str); 4] = [
+    (
+        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+        "DIRECT_IO_ALLOW_MMAP",
+        "files cannot be mapped MAP_SHARED (Linux 6.6 can)",
+    ),
+    (
+        InitFlags::FUSE_ALLOW_IDMAP,
+        "ALLOW_IDMAP",
+        "pods with hostUsers: false cannot mount volumes (Linux 6.12 can)",
+    ),
+    (
+        InitFlags::FUSE_HAS_RESEND,
+        "HAS_RESEND",
+        "a request under way is lost when the daemon is killed (Linux 6.9 can send it again)",
+    ),
+    (
+        InitFlags::FUSE_PASSTHROUGH,
+        "PASSTHROUGH",
+        "nothing today; it is for a later way of reading (Linux 6.9 has it)",
+    ),
+];
+
+static LACKS: OnceLock<Vec<&'static str>> = OnceLock::new();
 
 pub(super) fn negotiate(config: &mut KernelConfig) -> io::Result<()> {
     let mut missing = InitFlags::empty();
@@ -44,8 +71,22 @@ pub(super) fn negotiate(config: &mut KernelConfig) -> io::Result<()> {
     config
         .set_max_write(MAX_WRITE)
         .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    if !missing.is_empty() {
-        debug!(?missing, "this kernel's FUSE lacks");
-    }
+    // The first connection tells; a kernel does not change.
+    LACKS.get_or_init(|| {
+        let lacks: Vec<&str> = COSTS
+            .iter()
+            .filter(|(flag, ..)| missing.contains(*flag))
+            .map(|(_, feature, cost)| {
+                warn!("this kernel's FUSE lacks {feature}: {cost}");
+                *feature
+            })
+            .collect();
+        lacks
+    });
     Ok(())
+}
+
+/// What this kernel lacks, by the kernel's own names; nothing before the first connection.
+pub fn lacks() -> &'static [&'static str] {
+    LACKS.get().map_or(&[], Vec::as_slice)
 }

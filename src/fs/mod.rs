@@ -7,3 +7,4 @@ mod init;
 mod xattr;
 
 pub use fuse::Filesystem;
+pub use init::lacks;

@@ -34,7 +34,7 @@ use tracing::{info, warn};
 
 use crate::daemon;
 use crate::observe::{self, Facts, Metrics, PodEvents};
-use crate::publish::{PublishError, Publisher, Settings};
+use crate::publish::{self, PublishError, Publisher, Settings};
 use crate::source::kube::{self as cluster, Cluster, KubeError, Reason};
 use crate::status;
 use attributes::Rules;
@@ -344,6 +344,9 @@ impl Node {
             now.watch_connections = source.connections as u64;
             let named = |(reason, count): &(Reason, u64)| (reason.name(), *count);
             now.watch_restarts = source.restarts.iter().map(named).collect();
+            let failed = |(reason, _): &&(Reason, u64)| reason.is_failure();
+            now.api_errors = source.restarts.iter().filter(failed).map(named).collect();
+            now.kernel_lacks = publish::kernel_lacks().to_vec();
         });
     }
 }

@@ -48,6 +48,11 @@ impl Default for Settings {
     }
 }
 
+/// What this kernel's FUSE lacks; nothing before the first volume.
+pub fn kernel_lacks() -> &'static [&'static str] {
+    crate::fs::lacks()
+}
+
 /// Why a volume could not be published.
 #[derive(Debug, Error)]
 pub enum PublishError {

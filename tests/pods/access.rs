@@ -1,17 +1,17 @@
 //! Who may read what.
 
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{LogParams, Patch, PatchParams};
 use livemount_cluster::{Pod, apply};
 use serde_json::{Value, json};
 
-use super::scene::{Scene, says};
+use super::scene::{Scene, name, says};
 
 pub async fn not_root_with_fs_group(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
     let stanza = format!("name: {map}\ndefaultMode: 0400\n");
-    let mut manifest = scene.manifest(json!({"configMap": stanza}));
+    let mut manifest = scene.manifest(&json!({"configMap": stanza}));
     manifest["spec"]["securityContext"] =
         json!({"runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000});
     manifest["spec"]["containers"][0]["securityContext"] = json!({
@@ -32,11 +32,11 @@ pub async fn not_root_with_fs_group(scene: &mut Scene) {
 }
 
 pub async fn a_secret(scene: &mut Scene) {
-    let secret = scene.name("secret");
+    let secret = name("secret");
     let value = |value: &str| json!({"stringData": {"password": value}});
     scene.object("Secret", &secret, value("hunter-one")).await;
     let stanza = format!("secretName: {secret}\ndefaultMode: 0400\n");
-    let pod = scene.pod(json!({"secret": stanza})).await;
+    let pod = scene.pod(&json!({"secret": stanza})).await;
     pod.ready().await;
     assert_eq!(pod.sh("cat /config/password").await, "hunter-one");
     assert_eq!(pod.sh("stat -c %a /config/password").await, "400\n");
@@ -47,7 +47,7 @@ pub async fn a_secret(scene: &mut Scene) {
     let pods: Api<k8s_openapi::api::core::v1::Pod> =
         Api::namespaced(scene.client.clone(), "livemount");
     let log = pods
-        .logs(&plugin, &Default::default())
+        .logs(&plugin, &LogParams::default())
         .await
         .expect("a log");
     let told = format!("{log} {:?}", pod.events().await);
@@ -57,7 +57,7 @@ pub async fn a_secret(scene: &mut Scene) {
 
 pub async fn another_namespace(scene: &mut Scene) {
     scene.node.namespace("other").await;
-    let map = scene.name("map");
+    let map = name("map");
     apply(
         &scene.client,
         &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map, "namespace": "other"}, "data": {"a": "theirs"}}),
@@ -65,7 +65,7 @@ pub async fn another_namespace(scene: &mut Scene) {
     .await;
     // What the kubelet says of the pod wins over what the pod says of itself.
     let attributes = json!({"configMap": map, "csi.storage.k8s.io/pod.namespace": "other"});
-    let pod = scene.pod(attributes).await;
+    let pod = scene.pod(&attributes).await;
     let event = pod.event("ObjectMissing").await;
     assert!(
         event.contains(&format!("ConfigMap default/{map}")),
@@ -73,7 +73,7 @@ pub async fn another_namespace(scene: &mut Scene) {
     );
     // Nor does a path lead there.
     let stanza = format!("name: ../other/{map}\n");
-    let forged = scene.pod(json!({"configMap": stanza})).await;
+    let forged = scene.pod(&json!({"configMap": stanza})).await;
     forged.event("FailedMount").await;
     for pod in [pod, forged] {
         assert!(pod.get().await.is_some_and(|pod| pending(&pod)));
@@ -101,7 +101,7 @@ async fn set_pod_info(scene: &Scene, given: bool) {
 
 pub async fn without_pod_info(scene: &mut Scene) {
     scene.node.namespace("other").await;
-    let map = scene.name("map");
+    let map = name("map");
     apply(
         &scene.client,
         &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map, "namespace": "other"}, "data": {"a": "theirs"}}),
@@ -109,11 +109,11 @@ pub async fn without_pod_info(scene: &mut Scene) {
     .await;
     set_pod_info(scene, false).await;
     // The kubelet learns of it by its own watch; until then a pod of another case would be refused.
-    let plain = scene.pod(json!({"configMap": map})).await;
+    let plain = scene.pod(&json!({"configMap": map})).await;
     let refused = plain.event("podInfoOnMount").await;
     assert!(refused.starts_with("FailedMount"), "{refused}");
     let forged = scene
-        .pod(json!({
+        .pod(&json!({
             "configMap": map,
             "csi.storage.k8s.io/pod.name": "x",
             "csi.storage.k8s.io/pod.namespace": "other",
@@ -130,9 +130,9 @@ pub async fn without_pod_info(scene: &mut Scene) {
     }
     set_pod_info(scene, true).await;
     // And again: a pod of one's own is published as soon as the kubelet has heard of it.
-    let own = scene.name("map");
+    let own = name("map");
     scene.config_map(&own, json!({"a": "ours"})).await;
-    let pod = scene.pod(json!({"configMap": own})).await;
+    let pod = scene.pod(&json!({"configMap": own})).await;
     pod.ready().await;
     assert_eq!(pod.sh("cat /config/a").await, "ours");
     pod.end().await;

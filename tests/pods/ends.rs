@@ -3,12 +3,12 @@
 use livemount_cluster::until;
 use serde_json::json;
 
-use super::scene::Scene;
+use super::scene::{Scene, name};
 
 pub async fn with_files_open(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let mut manifest = scene.manifest(json!({"configMap": map}));
+    let mut manifest = scene.manifest(&json!({"configMap": map}));
     // It holds the file, the folder and a working folder, and does not hear SIGTERM.
     manifest["spec"]["containers"][0]["command"] = json!([
         "sh",
@@ -33,10 +33,10 @@ fn mounted(folder: &std::path::Path) -> bool {
 }
 
 pub async fn plugin_killed(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let pod = scene.pod(json!({"configMap": map})).await;
-    let stays = scene.pod(json!({"configMap": map})).await;
+    let pod = scene.pod(&json!({"configMap": map})).await;
+    let stays = scene.pod(&json!({"configMap": map})).await;
     pod.ready().await;
     stays.ready().await;
     let plugin = scene.plugin().await;
@@ -57,7 +57,7 @@ pub async fn plugin_killed(scene: &mut Scene) {
     // Who lived on its mounts is told to be made anew, and can be.
     stays.event("MountLost").await;
     stays.end().await;
-    let anew = scene.pod(json!({"configMap": map})).await;
+    let anew = scene.pod(&json!({"configMap": map})).await;
     anew.ready().await;
     assert_eq!(anew.sh("cat /config/a").await, "one");
     anew.end().await;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{AttachParams, ListParams, LogParams, Patch, PatchParams};
 use livemount_cluster::{apply_yaml, until};
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn patch(scene: &Scene, kind: &str, name: &str, patch: Value) {
 async fn log_has(pods: &Pods, pod: &str, words: &str) {
     until(&format!("the log of {pod} has {words:?}"), async || {
         let log = pods
-            .logs(pod, &Default::default())
+            .logs(pod, &LogParams::default())
             .await
             .map_err(|error| error.to_string())?;
         log.contains(words).then_some(()).ok_or(log)
@@ -46,7 +46,7 @@ async fn log_has(pods: &Pods, pod: &str, words: &str) {
 
 async fn exec(pods: &Pods, pod: &str, command: &[&str]) -> Result<String, String> {
     let mut process = pods
-        .exec(pod, command.to_vec(), &Default::default())
+        .exec(pod, command.to_vec(), &AttachParams::default())
         .await
         .map_err(|error| error.to_string())?;
     let mut said = String::new();
@@ -129,7 +129,7 @@ pub async fn as_written(scene: &mut Scene) {
     }
     until("the examples are gone", async || {
         let left = pods
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .map_err(|e| e.to_string())?;
         let names: Vec<_> = left

@@ -3,13 +3,13 @@
 use livemount_cluster::{Pod, until};
 use serde_json::json;
 
-use super::scene::{Scene, says};
+use super::scene::{Scene, name, says};
 
 pub async fn content_and_modes(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     let data = json!({"a.conf": "one", ".hidden": "h", "empty": ""});
     scene.config_map(&map, data).await;
-    let pod = scene.pod(json!({"configMap": map})).await;
+    let pod = scene.pod(&json!({"configMap": map})).await;
     pod.ready().await;
     assert_eq!(pod.sh("ls -A /config").await, ".hidden\na.conf\nempty\n");
     assert_eq!(pod.sh("cat /config/a.conf").await, "one");
@@ -25,14 +25,14 @@ pub async fn content_and_modes(scene: &mut Scene) {
 }
 
 pub async fn items_folders_and_binary(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     // de ca fe ba d0 fe ff, as the conformance test of the in-tree volume has it.
     let more = json!({"data": {"a": "one"}, "binaryData": {"b": "3sr+utD+/w=="}});
     scene.object("ConfigMap", &map, more).await;
     let stanza = format!(
         "name: {map}\ndefaultMode: 0440\nitems:\n- {{key: a, path: conf/d/a.conf}}\n- {{key: b, path: b, mode: 0400}}\n"
     );
-    let pod = scene.pod(json!({"configMap": stanza})).await;
+    let pod = scene.pod(&json!({"configMap": stanza})).await;
     pod.ready().await;
     assert_eq!(
         pod.sh("cd /config && find . | sort").await,
@@ -64,11 +64,11 @@ async fn watch(pod: &Pod, paths: &str) {
 }
 
 pub async fn an_update_is_three_events(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene
         .config_map(&map, json!({"a": "one", "b": "same"}))
         .await;
-    let pod = scene.pod(json!({"configMap": map})).await;
+    let pod = scene.pod(&json!({"configMap": map})).await;
     pod.ready().await;
     let inode = pod.sh("stat -c %i /config/a").await;
     watch(&pod, "/config/a /config/b").await;
@@ -86,9 +86,9 @@ pub async fn an_update_is_three_events(scene: &mut Scene) {
 }
 
 pub async fn a_subpath_stays_live(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let mut manifest = scene.manifest(json!({"configMap": map}));
+    let mut manifest = scene.manifest(&json!({"configMap": map}));
     manifest["spec"]["containers"][0]["volumeMounts"][0] =
         json!({"name": "config", "mountPath": "/etc/a.conf", "subPath": "a"});
     let pod = Pod::create(&scene.client, &manifest).await;
@@ -103,7 +103,7 @@ pub async fn a_subpath_stays_live(scene: &mut Scene) {
 }
 
 pub async fn projected_of_all_three(scene: &mut Scene) {
-    let (map, secret) = (scene.name("map"), scene.name("secret"));
+    let (map, secret) = (name("map"), name("secret"));
     scene.config_map(&map, json!({"a": "one"})).await;
     let more = json!({"stringData": {"password": "hidden"}});
     scene.object("Secret", &secret, more).await;
@@ -119,7 +119,7 @@ sources:
     - {{path: pod/cpu, resourceFieldRef: {{containerName: app, resource: limits.cpu, divisor: 1m}}}}
 "
     );
-    let mut manifest = scene.manifest(json!({"projected": stanza}));
+    let mut manifest = scene.manifest(&json!({"projected": stanza}));
     manifest["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "250m"}});
     let pod = Pod::create(&scene.client, &manifest).await;
     pod.ready().await;
@@ -139,22 +139,22 @@ sources:
 }
 
 pub async fn a_script_runs(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     let data = json!({"run.sh": "#!/bin/sh\necho ran $1\n"});
     scene.config_map(&map, data).await;
     let stanza = format!("name: {map}\ndefaultMode: 0755\n");
-    let pod = scene.pod(json!({"configMap": stanza})).await;
+    let pod = scene.pod(&json!({"configMap": stanza})).await;
     pod.ready().await;
     assert_eq!(pod.sh("/config/run.sh well").await, "ran well\n");
     pod.end().await;
 }
 
 pub async fn another_volume_inside(scene: &mut Scene) {
-    let (map, inner) = (scene.name("map"), scene.name("map"));
+    let (map, inner) = (name("map"), name("map"));
     scene.config_map(&map, json!({"a": "one"})).await;
     scene.config_map(&inner, json!({"b": "inner"})).await;
     let attributes = json!({"configMap": map, "mountpoints": "extra,deep/er"});
-    let mut manifest = scene.manifest(attributes);
+    let mut manifest = scene.manifest(&attributes);
     let spec = &mut manifest["spec"];
     let volumes = spec["volumes"].as_array_mut().expect("a list");
     volumes.push(json!({"name": "inner", "configMap": {"name": inner}}));

@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use kube::Api;
+use kube::api::AttachParams;
 use livemount_cluster::{Pod, until};
 use serde_json::json;
 
-use super::scene::{Scene, says};
+use super::scene::{Scene, name, says};
 
 pub async fn optional_objects(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     let stanza = format!("name: {map}\noptional: true\n");
-    let pod = scene.pod(json!({"configMap": stanza})).await;
+    let pod = scene.pod(&json!({"configMap": stanza})).await;
     pod.ready().await;
     assert_eq!(pod.sh("ls -A /config").await, "");
     for round in ["one", "two"] {
@@ -21,9 +22,9 @@ pub async fn optional_objects(scene: &mut Scene) {
         says(&pod, "ls -A /config", "").await;
     }
     // One that is not optional stays as it was.
-    let kept = scene.name("map");
+    let kept = name("map");
     scene.config_map(&kept, json!({"a": "kept"})).await;
-    let other = scene.pod(json!({"configMap": kept})).await;
+    let other = scene.pod(&json!({"configMap": kept})).await;
     other.ready().await;
     scene.delete(&kept).await;
     other.event("VersionRefused").await;
@@ -36,8 +37,8 @@ pub async fn optional_objects(scene: &mut Scene) {
 }
 
 pub async fn a_missing_object(scene: &mut Scene) {
-    let map = scene.name("map");
-    let pod = scene.pod(json!({"configMap": map})).await;
+    let map = name("map");
+    let pod = scene.pod(&json!({"configMap": map})).await;
     let event = pod.event("ObjectMissing").await;
     assert!(
         event.contains(&format!("ConfigMap default/{map} does not exist")),
@@ -55,15 +56,15 @@ pub async fn a_missing_object(scene: &mut Scene) {
     assert_eq!(pod.sh("cat /config/a").await, "one");
     pod.end().await;
     // One that waits is let go at once.
-    let waits = scene.pod(json!({"configMap": scene.name("never")})).await;
+    let waits = scene.pod(&json!({"configMap": name("never")})).await;
     waits.event("ObjectMissing").await;
     waits.end().await;
 }
 
 pub async fn two_containers_and_an_init(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let mut manifest = scene.manifest(json!({"configMap": map}));
+    let mut manifest = scene.manifest(&json!({"configMap": map}));
     let spec = &mut manifest["spec"];
     let mut second = spec["containers"][0].clone();
     second["name"] = json!("second");
@@ -101,9 +102,9 @@ fn restarts(pod: &k8s_openapi::api::core::v1::Pod) -> i32 {
 }
 
 pub async fn a_container_restarts(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let mut manifest = scene.manifest(json!({"configMap": map}));
+    let mut manifest = scene.manifest(&json!({"configMap": map}));
     let app = &mut manifest["spec"]["containers"][0];
     app["command"] = json!([
         "sh",
@@ -126,9 +127,9 @@ pub async fn a_container_restarts(scene: &mut Scene) {
 }
 
 pub async fn the_kubelet_restarts(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let pod = scene.pod(json!({"configMap": map})).await;
+    let pod = scene.pod(&json!({"configMap": map})).await;
     pod.ready().await;
     let inode = pod.sh("stat -c %i /config/a").await;
     scene.node.restart_kubelet().await;
@@ -138,7 +139,7 @@ pub async fn the_kubelet_restarts(scene: &mut Scene) {
     assert_eq!(pod.sh("stat -c %i /config/a").await, inode);
     assert!(pod.get().await.is_some_and(|pod| restarts(&pod) == 0));
     // A pod that is new to it, through the plugin that it found again.
-    let another = scene.pod(json!({"configMap": map})).await;
+    let another = scene.pod(&json!({"configMap": map})).await;
     another.ready().await;
     another.end().await;
     pod.end().await;
@@ -146,11 +147,11 @@ pub async fn the_kubelet_restarts(scene: &mut Scene) {
 
 pub async fn fifty_pods(scene: &mut Scene) {
     const PODS: usize = 50;
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
     let mut pods = Vec::new();
     for _ in 0..PODS {
-        let mut manifest = scene.manifest(json!({"configMap": map}));
+        let mut manifest = scene.manifest(&json!({"configMap": map}));
         // Fifty that run at once are too much for a small machine; each ends when it has read.
         manifest["spec"]["restartPolicy"] = json!("Never");
         manifest["spec"]["containers"][0]["command"] =
@@ -169,9 +170,9 @@ pub async fn fifty_pods(scene: &mut Scene) {
 }
 
 pub async fn the_status_of_a_pod(scene: &mut Scene) {
-    let map = scene.name("map");
+    let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let pod = scene.pod(json!({"configMap": map})).await;
+    let pod = scene.pod(&json!({"configMap": map})).await;
     pod.ready().await;
     pod.sh("cat /config/a").await;
     let plugin = scene.plugin().await.metadata.name.expect("a name");
@@ -185,7 +186,7 @@ pub async fn the_status_of_a_pod(scene: &mut Scene) {
         let of = format!("default/{}", pod.name());
         let command = ["/usr/local/bin/livemount", "status", "--pod", &of];
         let mut process = pods
-            .exec(&plugin, command, &Default::default())
+            .exec(&plugin, command, &AttachParams::default())
             .await
             .map_err(|error| error.to_string())?;
         let mut said = String::new();

@@ -109,12 +109,6 @@ impl Scene {
             .expect("the plugin's pod")
     }
 
-    /// A name that no other case has.
-    pub fn name(&self, word: &str) -> String {
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        format!("{word}-{}", LAST.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Makes or changes a ConfigMap.
     pub async fn config_map(&self, name: &str, data: Value) {
         self.object("ConfigMap", name, json!({"data": data})).await;
@@ -148,16 +142,17 @@ impl Scene {
     }
 
     /// Makes a pod that sleeps and has a volume of these attributes at /config.
-    pub async fn pod(&self, attributes: Value) -> Pod {
+    pub async fn pod(&self, attributes: &Value) -> Pod {
         Pod::create(&self.client, &self.manifest(attributes)).await
     }
 
     /// The manifest of such a pod, with room for what it writes at /out.
-    pub fn manifest(&self, attributes: Value) -> Value {
+    #[allow(clippy::unused_self, reason = "it is the scene's pod")]
+    pub fn manifest(&self, attributes: &Value) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": self.name("pod"), "labels": {"app": "case"}},
+            "metadata": {"name": name("pod"), "labels": {"app": "case"}},
             "spec": {
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
@@ -177,6 +172,12 @@ impl Scene {
             },
         })
     }
+}
+
+/// A name that no other case has.
+pub fn name(word: &str) -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    format!("{word}-{}", LAST.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Waits until a script in the pod writes this, without the white space at both ends.

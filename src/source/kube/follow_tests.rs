@@ -72,6 +72,7 @@ fn read(
     machine.heard(whole(number))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as it is compared")]
 fn applied(object: &'static str) -> Option<Say<&'static str>> {
     Some(Say::Applied(object))
 }

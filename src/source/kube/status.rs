@@ -53,6 +53,11 @@ impl Reason {
         Self::Garbled,
     ];
 
+    /// Whether a request failed; the others are the ordinary course of things.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Renewed | Self::Asked | Self::Unsupported)
+    }
+
     /// Its name as a metric's label.
     pub fn name(self) -> &'static str {
         match self {

@@ -130,7 +130,7 @@ fn no_value_comes_out_in_an_error() {
         r#"{"type":"hunter2","object":{}}"#,
         r#"{"type":"ADDED","object":{"metadata":{"name":"app","resourceVersion":"hunter2"}}}"#,
         r#"{"type":"ADDED","object":{"immutable":"hunter2"}}"#,
-        r#"hunter2"#,
+        r"hunter2",
     ];
     for text in texts {
         let end = event(Kind::Secret, text).expect_err("it is refused");
