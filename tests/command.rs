@@ -465,10 +465,9 @@ fn the_example_is_served_and_sed_changes_it() {
 
     // What it serves and where, in one line.
     let target_text = target.to_string_lossy().into_owned();
-    let told = daemon
-        .stderr
-        .count(|line| line.contains("app") && line.contains(&target_text));
-    assert!(told > 0, "{:#?}", daemon.stderr.all());
+    daemon.wait_for_line("it says what and where", |line| {
+        line.contains("app") && line.contains(&target_text)
+    });
 
     let mut held = File::open(&file).expect("it can be opened");
     let mut watch = Watch::one(&file, WatchFlags::CLOSE_WRITE);
@@ -558,6 +557,40 @@ fn a_manifest_that_vanishes_leaves_the_last_good_version() {
     assert_eq!(volume.read("a"), "1");
     volume.change(&[("a", "2")]);
     wait_until_read(&volume, "a", "2");
+}
+
+#[test]
+fn promise_10_an_immutable_object_stays_as_it_was_shown() {
+    let scratch = Scratch::new();
+    let mut manifest = written(&scratch);
+    let fixed = |manifest: &Manifest| {
+        let text = manifest.render() + "immutable: true\n";
+        manifest::replace(manifest.path(), text.as_bytes());
+    };
+    fixed(&manifest);
+    let target = scratch.join("target");
+    let daemon = daemon::mount(&scratch, &[], manifest.path(), &target);
+    let read = || fs::read_to_string(target.join("a")).expect("it can be read");
+
+    manifest.set("a", "2");
+    fixed(&manifest);
+    let line = daemon.wait_for_line("it is told", |line| {
+        line.contains("is immutable and was changed or made anew")
+    });
+    assert!(
+        line.contains("WARN") && line.contains("ConfigMap default/app"),
+        "{line}"
+    );
+    assert_eq!(read(), "1");
+
+    // What is told is told once, whatever else comes.
+    manifest.set("a", "3");
+    fixed(&manifest);
+    fs::write(manifest.path(), "kind: [\n").expect("it can be written");
+    daemon.wait_for_line("all was read", refused);
+    assert_eq!(read(), "1");
+    let warned = |line: &str| line.contains("is immutable");
+    assert_eq!(daemon.stderr.count(warned), 1);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod scene;
 mod crowd;
 #[path = "kube/life.rs"]
 mod life;
+#[path = "kube/mount.rs"]
+mod mount;
 #[path = "kube/network.rs"]
 mod network;
 #[path = "kube/rights.rs"]
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
             server::trials(),
             rights::trials(),
             crowd::trials(),
+            mount::trials(),
         ]
         .into_iter()
         .flatten()

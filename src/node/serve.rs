@@ -307,7 +307,10 @@ impl Serve {
                         refusal,
                     });
                     let volume = hosted.wanted.name.clone();
-                    let note = Note::Refused { volume, why };
+                    let note = match hosted.published {
+                        Some(_) => Note::Refused { volume, why },
+                        None => Note::Missing { volume, why },
+                    };
                     self.parts.events.tell(&hosted.wanted.pod, note);
                 }
             }

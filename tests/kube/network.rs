@@ -15,7 +15,10 @@ pub fn trials() -> Vec<Trial> {
         trial("a_network_that_swallows_all_is_noticed", stalled),
         trial("a_stopped_server_is_noticed", stopped),
         trial("a_watch_that_tells_nothing_is_opened_anew", quiet),
-        trial("a_turn_to_another_server_is_no_way_back", failover),
+        trial(
+            "promise_7_a_turn_to_another_server_is_no_way_back",
+            failover,
+        ),
     ]
 }
 

@@ -11,7 +11,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("a_server_is_killed_and_comes_back", killed),
         trial("a_compacted_etcd_is_read_anew", compacted),
-        trial("a_restored_etcd_is_recognised", restored),
+        trial("promise_7_a_restored_etcd_is_recognised", restored),
         trial(
             "a_server_without_streaming_lists_is_listed",
             without_streaming,

@@ -13,13 +13,6 @@ pub enum Note {
         /// What is missing.
         why: String,
     },
-    /// The volume can never be what the pod asks for, until its spec is another one.
-    Invalid {
-        /// The volume's name in the pod.
-        volume: String,
-        /// What is wrong.
-        why: String,
-    },
     /// A version was refused; the last good one stays.
     Refused {
         /// The volume's name in the pod.
@@ -38,13 +31,6 @@ pub enum Note {
         /// The volume's name in the pod.
         volume: String,
         /// Why.
-        why: String,
-    },
-    /// The kernel has refused a change for a while.
-    Unbrought {
-        /// The volume's name in the pod.
-        volume: String,
-        /// What and why.
         why: String,
     },
     /// The volume's files are gone for the pod: its connection ended or its plugin died.
@@ -70,11 +56,9 @@ impl Note {
     pub fn volume(&self) -> &str {
         match self {
             Self::Missing { volume, .. }
-            | Self::Invalid { volume, .. }
             | Self::Refused { volume, .. }
             | Self::Recovered { volume }
             | Self::Unreadable { volume, .. }
-            | Self::Unbrought { volume, .. }
             | Self::MountLost { volume, .. } => volume,
         }
     }
@@ -82,11 +66,9 @@ impl Note {
     pub(super) fn heading(&self) -> Heading {
         let (warning, reason, action) = match self {
             Self::Missing { .. } => (true, "ObjectMissing", "Publish"),
-            Self::Invalid { .. } => (true, "VolumeInvalid", "Publish"),
             Self::Refused { .. } => (true, "VersionRefused", "Update"),
             Self::Recovered { .. } => (false, "VersionRecovered", "Update"),
             Self::Unreadable { .. } => (true, "ObjectUnreadable", "Watch"),
-            Self::Unbrought { .. } => (true, "ChangeNotBrought", "Update"),
             Self::MountLost { .. } => (true, "MountLost", "Serve"),
         };
         Heading {
@@ -101,7 +83,6 @@ impl Note {
         let volume = self.volume();
         let text = match self {
             Self::Missing { why, .. } => format!("volume {volume:?} waits: {why}"),
-            Self::Invalid { why, .. } => format!("volume {volume:?} cannot be published: {why}"),
             Self::Refused { why, .. } => {
                 format!("volume {volume:?}: refused, the last good version stays: {why}")
             }
@@ -110,9 +91,6 @@ impl Note {
             }
             Self::Unreadable { why, .. } => {
                 format!("volume {volume:?}: changes are not seen, the last version stays: {why}")
-            }
-            Self::Unbrought { why, .. } => {
-                format!("volume {volume:?}: a change is not there yet and is tried again: {why}")
             }
             Self::MountLost { why, .. } => {
                 format!("volume {volume:?} is lost until the pod is made anew: {why}")
