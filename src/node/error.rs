@@ -43,6 +43,9 @@ pub enum NodeError {
     /// NodeUnpublishVolume came while the publish waited.
     #[error("the volume was unpublished meanwhile")]
     Cancelled,
+    /// The pod is deleted while its publish waits.
+    #[error("the pod is being deleted")]
+    Departing,
     /// Secrets are not served where they could reach a disk.
     #[error(
         "{0} is not served here: this node has swap, and Secrets must not reach a disk; turn swap off \

@@ -4,6 +4,7 @@
 //! Brings the rooms together and owns none of their decisions. The loop is in `serve`.
 
 mod attributes;
+mod departure;
 pub mod error;
 mod grpc;
 mod identity;
@@ -232,6 +233,8 @@ impl Node {
             events,
             volumes: volumes.clone(),
             pulse,
+            client: cluster.client(),
+            node: options.node_name.clone(),
         };
         let serving = tokio::spawn(Serve::run(parts, asked, heard));
         let ending = CancellationToken::new();

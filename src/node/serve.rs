@@ -4,7 +4,7 @@
 //! It owns every volume's place and never waits: mounts and unmounts run on threads of their own and
 //! come back as news, so no volume waits for another's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::slot::{Hosted, Slot, Waiter};
 use super::volumes::{Ask, Reply};
-use super::{NodeError, Volumes, Wanted};
+use super::{NodeError, Volumes, Wanted, departure};
 use crate::observe::http::Pulse;
 use crate::observe::{Fact, Facts, Note, PodEvents};
 use crate::publish::{PublishError, Published, Publisher};
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long a volume without a first snapshot is kept when no call waits for it. The kubelet comes
 /// again within two minutes, or unpublishes it.
 const FORGOTTEN: Duration = Duration::from_mins(10);
+/// How often it is asked which pods are being deleted, while a publish waits.
+const DEPARTURES: Duration = Duration::from_secs(2);
 /// What a volume's number in the hand is for a target that is only cleared: from here on up.
 const CLEARED: u64 = 1 << 62;
 
@@ -40,6 +42,8 @@ enum Done {
         snapshot: Arc<Snapshot>,
         result: Result<Published, PublishError>,
     },
+    /// These pods are being deleted, by uid.
+    Departing(BTreeSet<String>),
     Left {
         id: VolumeId,
         /// The volume was published, and is not any more.
@@ -59,6 +63,9 @@ pub(super) struct Parts {
     pub(super) events: PodEvents,
     pub(super) volumes: Volumes,
     pub(super) pulse: Pulse,
+    pub(super) client: kube::Client,
+    /// This node's name.
+    pub(super) node: String,
 }
 
 pub(super) struct Serve {
@@ -68,6 +75,8 @@ pub(super) struct Serve {
     failing: BTreeMap<ObjectKey, String>,
     tell: mpsc::UnboundedSender<Done>,
     cleared: u64,
+    /// When it may be asked again which pods are being deleted; nothing while the answer is awaited.
+    ask_again: Option<Instant>,
 }
 
 impl Serve {
@@ -81,6 +90,7 @@ impl Serve {
             failing: BTreeMap::new(),
             tell,
             cleared: CLEARED,
+            ask_again: Some(Instant::now()),
         };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -365,6 +375,7 @@ impl Serve {
 
     fn finish(&mut self, done: Done) {
         let id = match done {
+            Done::Departing(pods) => return self.let_go(&pods),
             Done::Mounted {
                 id,
                 snapshot,
@@ -431,6 +442,20 @@ impl Serve {
                 warn!(volume = hosted.name(), "cannot be published: {error}");
                 hosted.answer(Err(error.into()));
                 self.forget(id);
+            }
+        }
+    }
+
+    /// Answers the publish calls of pods that are being deleted, so that the kubelet unpublishes.
+    fn let_go(&mut self, pods: &BTreeSet<String>) {
+        self.ask_again = Some(Instant::now() + DEPARTURES);
+        let hosted = self
+            .slots
+            .values_mut()
+            .filter_map(|slot| slot.hosted.as_mut());
+        for hosted in hosted.filter(|hosted| hosted.published.is_none()) {
+            if pods.contains(&hosted.wanted.pod.uid) {
+                hosted.answer(Err(NodeError::Departing));
             }
         }
     }
@@ -515,6 +540,14 @@ impl Serve {
         }
         let failing = self.failing.len() as u64;
         self.parts.volumes.note(waiting, failing);
+        if waiting > 0 && self.ask_again.is_some_and(|at| at <= now) {
+            self.ask_again = None;
+            let (client, node) = (self.parts.client.clone(), self.parts.node.clone());
+            let tell = self.tell.clone();
+            tokio::spawn(async move {
+                let _ = tell.send(Done::Departing(departure::departing(client, node).await));
+            });
+        }
         for id in forgotten {
             info!(volume = %id, "forgotten: the kubelet has not asked for it again");
             self.forget(&id);

@@ -68,6 +68,46 @@ async fn says(pods: &Pods, pod: &str, command: &[&str], expected: &str) {
     .await;
 }
 
+/// The five lines that the README gives, in a pod.
+pub async fn of_the_readme(scene: &mut Scene) {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).expect("a README");
+    let lines = readme
+        .lines()
+        .skip_while(|line| *line != "      volumes:")
+        .take_while(|line| !line.is_empty());
+    // Four blanks make it code, the others are the pod's own.
+    let volumes: Vec<&str> = lines.map(|line| &line[4..]).collect();
+    assert_eq!(volumes.len(), 6, "{volumes:?}");
+    scene.config_map("app", json!({"a": "as written"})).await;
+    let pod = format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: live-readme
+  namespace: default
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: busybox:1.37
+    imagePullPolicy: IfNotPresent
+    command: [sleep, \"1000000\"]
+    volumeMounts:
+    - name: config
+      mountPath: /etc/app
+{}
+",
+        volumes.join("\n")
+    );
+    apply_yaml(&scene.client, &pod).await;
+    let pods: Pods = Api::namespaced(scene.client.clone(), "default");
+    says(&pods, "live-readme", &["cat", "/etc/app/a"], "as written").await;
+    pods.delete("live-readme", &kube::api::DeleteParams::default())
+        .await
+        .expect("it is deleted");
+}
+
 pub async fn as_written(scene: &mut Scene) {
     let pods: Pods = Api::namespaced(scene.client.clone(), "default");
     for file in ["pod", "subpath", "projected", "secret", "fsgroup"] {

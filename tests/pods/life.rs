@@ -55,10 +55,16 @@ pub async fn a_missing_object(scene: &mut Scene) {
     );
     assert_eq!(pod.sh("cat /config/a").await, "one");
     pod.end().await;
-    // One that waits is let go at once.
+    // One that waits is let go at once, although the kubelet's call is under way.
     let waits = scene.pod(&json!({"configMap": name("never")})).await;
     waits.event("ObjectMissing").await;
+    let told = Instant::now();
     waits.end().await;
+    assert!(
+        told.elapsed() < Duration::from_mins(1),
+        "{:?}: as long as the call may wait",
+        told.elapsed()
+    );
 }
 
 pub async fn two_containers_and_an_init(scene: &mut Scene) {

@@ -63,6 +63,9 @@ pub const ALL: &[(&str, Case)] = &[
     ("the_status_of_a_pod", |scene| {
         Box::pin(life::the_status_of_a_pod(scene))
     }),
+    ("the_five_lines_of_the_readme", |scene| {
+        Box::pin(examples::of_the_readme(scene))
+    }),
     ("the_examples_as_written", |scene| {
         Box::pin(examples::as_written(scene))
     }),
