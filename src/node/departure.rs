@@ -1,9 +1,9 @@
-//! Pods that are being deleted while a publish of theirs waits. The kubelet begins nothing else with a
-//! volume before its call has been answered (`nestedpendingoperations.go`), so that NodeUnpublishVolume
-//! cannot come in time: such a pod would stay in Terminating until the wait is over.
+//! Pods that are gone or on their way while a publish of theirs waits. The kubelet begins nothing else
+//! with a volume before its call has been answered (`nestedpendingoperations.go`), so that
+//! NodeUnpublishVolume cannot come in time: the volume, and with it the pod's folder, would stay until
+//! the wait is over.
 //!
-//! One question for the whole node, of metadata alone and from the server's cache, and only while
-//! somebody waits.
+//! One question for the whole node, of metadata alone, and only while somebody waits.
 
 use std::collections::BTreeSet;
 
@@ -12,18 +12,16 @@ use kube::Api;
 use kube::api::ListParams;
 use tracing::debug;
 
-/// The uids of this node's pods that are being deleted; nothing where it cannot be told.
-pub(super) async fn departing(client: kube::Client, node: String) -> BTreeSet<String> {
-    let here = ListParams::default()
-        .fields(&format!("spec.nodeName={node}"))
-        .match_any();
+/// The uids of this node's pods that are there to stay; nothing where it cannot be told.
+pub(super) async fn staying(client: kube::Client, node: String) -> Option<BTreeSet<String>> {
+    let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let Ok(pods) = Api::<Pod>::all(client).list_metadata(&here).await else {
         debug!("it cannot be told which pods are being deleted");
-        return BTreeSet::new();
+        return None;
     };
-    let deleted = pods
+    let staying = pods
         .items
         .into_iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_some());
-    deleted.filter_map(|pod| pod.metadata.uid).collect()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    Some(staying.filter_map(|pod| pod.metadata.uid).collect())
 }

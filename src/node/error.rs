@@ -43,7 +43,7 @@ pub enum NodeError {
     /// NodeUnpublishVolume came while the publish waited.
     #[error("the volume was unpublished meanwhile")]
     Cancelled,
-    /// The pod is deleted while its publish waits.
+    /// The pod was deleted while its publish waited.
     #[error("the pod is being deleted")]
     Departing,
     /// Secrets are not served where they could reach a disk.

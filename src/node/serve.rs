@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// How long a volume without a first snapshot is kept when no call waits for it. The kubelet comes
 /// again within two minutes, or unpublishes it.
 const FORGOTTEN: Duration = Duration::from_mins(10);
-/// How often it is asked which pods are being deleted, while a publish waits.
+/// How often it is asked which pods stay, while a publish waits.
 const DEPARTURES: Duration = Duration::from_secs(2);
 /// What a volume's number in the hand is for a target that is only cleared: from here on up.
 const CLEARED: u64 = 1 << 62;
@@ -42,8 +42,8 @@ enum Done {
         snapshot: Arc<Snapshot>,
         result: Result<Published, PublishError>,
     },
-    /// These pods are being deleted, by uid.
-    Departing(BTreeSet<String>),
+    /// These pods of the node are there to stay, by uid; nothing where it could not be told.
+    Asked(Option<BTreeSet<String>>),
     Left {
         id: VolumeId,
         /// The volume was published, and is not any more.
@@ -75,7 +75,7 @@ pub(super) struct Serve {
     failing: BTreeMap<ObjectKey, String>,
     tell: mpsc::UnboundedSender<Done>,
     cleared: u64,
-    /// When it may be asked again which pods are being deleted; nothing while the answer is awaited.
+    /// When it may be asked again which pods stay; nothing while the answer is awaited.
     ask_again: Option<Instant>,
 }
 
@@ -375,7 +375,7 @@ impl Serve {
 
     fn finish(&mut self, done: Done) {
         let id = match done {
-            Done::Departing(pods) => return self.let_go(&pods),
+            Done::Asked(staying) => return self.let_go(staying.as_ref()),
             Done::Mounted {
                 id,
                 snapshot,
@@ -446,15 +446,18 @@ impl Serve {
         }
     }
 
-    /// Answers the publish calls of pods that are being deleted, so that the kubelet unpublishes.
-    fn let_go(&mut self, pods: &BTreeSet<String>) {
+    /// Answers the publish calls of pods that are gone or on their way, so that the kubelet unpublishes.
+    fn let_go(&mut self, staying: Option<&BTreeSet<String>>) {
         self.ask_again = Some(Instant::now() + DEPARTURES);
+        let Some(staying) = staying else {
+            return;
+        };
         let hosted = self
             .slots
             .values_mut()
             .filter_map(|slot| slot.hosted.as_mut());
         for hosted in hosted.filter(|hosted| hosted.published.is_none()) {
-            if pods.contains(&hosted.wanted.pod.uid) {
+            if !staying.contains(&hosted.wanted.pod.uid) {
                 hosted.answer(Err(NodeError::Departing));
             }
         }
@@ -545,7 +548,7 @@ impl Serve {
             let (client, node) = (self.parts.client.clone(), self.parts.node.clone());
             let tell = self.tell.clone();
             tokio::spawn(async move {
-                let _ = tell.send(Done::Departing(departure::departing(client, node).await));
+                let _ = tell.send(Done::Asked(departure::staying(client, node).await));
             });
         }
         for id in forgotten {
