@@ -4,6 +4,7 @@
 //! Brings the rooms together and owns none of their decisions. The loop is in `serve`.
 
 mod attributes;
+mod capacity;
 mod departure;
 pub mod error;
 mod grpc;
@@ -222,6 +223,7 @@ impl Node {
         let registered = Registered::default();
         let pulse = Pulse::new(TURN);
         self.tell_http(&volumes, &registered, &pulse).await?;
+        capacity::learn(&cluster, &options.node_name).await;
         let (source, heard) = cluster.source();
         self.measure(&source, &volumes);
         let parts = Parts {

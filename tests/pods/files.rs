@@ -1,5 +1,7 @@
 //! What a container sees of a volume.
 
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use livemount_cluster::{Pod, until};
 use serde_json::json;
 
@@ -117,6 +119,7 @@ sources:
     - {{path: pod/name, fieldRef: {{fieldPath: metadata.name}}}}
     - {{path: pod/app, fieldRef: {{fieldPath: \"metadata.labels['app']\"}}}}
     - {{path: pod/cpu, resourceFieldRef: {{containerName: app, resource: limits.cpu, divisor: 1m}}}}
+    - {{path: pod/memory, resourceFieldRef: {{containerName: app, resource: limits.memory, divisor: 1Ki}}}}
 "
     );
     let mut manifest = scene.manifest(&json!({"projected": stanza}));
@@ -126,8 +129,16 @@ sources:
     let all = pod
         .sh("cd /config && for f in $(find . -type f | sort); do echo $f $(stat -c %a $f) $(cat $f); done")
         .await;
+    // A limit that nobody set is what the node can allocate, which it tells in whole Ki.
+    let nodes: Api<Node> = Api::all(scene.client.clone());
+    let node = nodes.get(scene.node.name()).await.expect("the node");
+    let allocatable = node.status.and_then(|status| status.allocatable);
+    let memory = allocatable.expect("what it can allocate")["memory"]
+        .0
+        .clone();
+    let memory = memory.strip_suffix("Ki").expect("whole Ki").to_owned();
     let expected = format!(
-        "./a 444 one\n./db/password 400 hidden\n./pod/app 444 case\n./pod/cpu 444 250\n./pod/name 444 {}\n",
+        "./a 444 one\n./db/password 400 hidden\n./pod/app 444 case\n./pod/cpu 444 250\n./pod/memory 444 {memory}\n./pod/name 444 {}\n",
         pod.name()
     );
     assert_eq!(all, expected);

@@ -4,12 +4,14 @@
 //! anew; watches that run on the former ones go on until they end, for the server asks for
 //! credentials at the start of a request alone.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Client;
 use kube::client::Body;
 use parking_lot::{Mutex, RwLock};
@@ -41,7 +43,12 @@ pub(super) struct Shared {
     renewed: AsyncMutex<Option<Instant>>,
     /// Until when the server is not asked for a streaming list.
     no_streams: Mutex<Option<Instant>>,
+    /// What the node can allocate, where it was told.
+    allocatable: RwLock<Option<Arc<Quantities>>>,
 }
+
+/// Resources by name, as the API writes them.
+type Quantities = BTreeMap<String, Quantity>;
 
 /// The connections of one reading of the credentials.
 #[derive(Clone)]
@@ -72,6 +79,7 @@ impl Cluster {
             reach: RwLock::new(Reach::new(access)),
             renewed: AsyncMutex::default(),
             no_streams: Mutex::default(),
+            allocatable: RwLock::default(),
         });
         let client = Client::new(Apart(shared.clone()), "default");
         Ok(Self { shared, client })
@@ -80,6 +88,11 @@ impl Cluster {
     /// For lists, GETs and Events: over a connection apart from the watches.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// What the node can allocate: what pods tell from now on of limits that they do not set.
+    pub fn set_allocatable(&self, allocatable: BTreeMap<String, Quantity>) {
+        *self.shared.allocatable.write() = Some(Arc::new(allocatable));
     }
 
     /// A source of objects, and where it is heard. Must be called within a tokio runtime.
@@ -91,6 +104,10 @@ impl Cluster {
 impl Shared {
     pub fn pace(&self) -> &Pace {
         &self.options.pace
+    }
+
+    pub fn allocatable(&self) -> Option<Arc<Quantities>> {
+        self.allocatable.read().clone()
     }
 
     pub fn reach(&self) -> Reach {

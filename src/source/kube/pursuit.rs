@@ -172,7 +172,7 @@ impl Pursuit {
         if *ask == Ask::List {
             let line = timeout_at(due, feed::whole(body)).await;
             let line = line.map_err(|_| End::Silent)??;
-            let event = wire::list(&self.key, &line)?;
+            let event = wire::list(&self.key, &line, self.cluster.allocatable().as_deref())?;
             let told = self.follow.heard(event);
             return Ok(self.tell(told).unwrap_or(Next::Rest));
         }
@@ -189,7 +189,7 @@ impl Pursuit {
                 },
                 line = timeout_at(due, feed.next()) => {
                     let line = line.map_err(|_| End::Silent)??;
-                    let event: Event<Object> = wire::event(&self.key, &line)?;
+                    let event: Event<Object> = wire::event(&self.key, &line, self.cluster.allocatable().as_deref())?;
                     let told = self.follow.heard(event);
                     if let Some(next) = self.tell(told) {
                         return Ok(next);

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use serde::Deserialize;
 
@@ -95,13 +96,20 @@ struct PodsListed {
     items: Vec<Pod>,
 }
 
-/// An event of a watch.
-pub(super) fn event(key: &ObjectKey, line: &Line) -> Result<Event<Object>, End> {
+/// Resources by name, as the API writes them.
+type Quantities = BTreeMap<String, Quantity>;
+
+/// An event of a watch. Of a pod's limits that are not set it tells what the node can allocate.
+pub(super) fn event(
+    key: &ObjectKey,
+    line: &Line,
+    allocatable: Option<&Quantities>,
+) -> Result<Event<Object>, End> {
     let Told { what, object } = read(&line.bytes)?;
     match what {
         What::Added | What::Modified if key.kind == Kind::Pod => {
             let told: PodTold = read(&line.bytes)?;
-            Ok(Event::Item(pod_item(key, &told.object, line)?))
+            Ok(Event::Item(pod_item(key, &told.object, line, allocatable)?))
         }
         What::Added | What::Modified => Ok(Event::Item(item(key, object, line)?)),
         What::Deleted => Ok(Event::Gone(version(&object.metadata)?)),
@@ -117,7 +125,11 @@ pub(super) fn event(key: &ObjectKey, line: &Line) -> Result<Event<Object>, End> 
 }
 
 /// The answer to a list.
-pub(super) fn list(key: &ObjectKey, line: &Line) -> Result<Event<Object>, End> {
+pub(super) fn list(
+    key: &ObjectKey,
+    line: &Line,
+    allocatable: Option<&Quantities>,
+) -> Result<Event<Object>, End> {
     let listed: Listed = read(&line.bytes)?;
     let mut things = listed.items.unwrap_or_default().into_iter();
     let found = match things.find(|thing| thing.metadata.name == key.name) {
@@ -126,7 +138,8 @@ pub(super) fn list(key: &ObjectKey, line: &Line) -> Result<Event<Object>, End> {
             let listed: PodsListed = read(&line.bytes)?;
             let named = |pod: &&Pod| pod.metadata.name.as_ref() == Some(&key.name);
             let pod = listed.items.iter().find(named);
-            pod.map(|pod| pod_item(key, pod, line)).transpose()?
+            pod.map(|pod| pod_item(key, pod, line, allocatable))
+                .transpose()?
         }
         Some(thing) => Some(item(key, thing, line)?),
     };
@@ -183,11 +196,16 @@ fn item(key: &ObjectKey, thing: Thing, line: &Line) -> Result<Item<Object>, End>
     Ok(finished(object, version, line))
 }
 
-fn pod_item(key: &ObjectKey, pod: &Pod, line: &Line) -> Result<Item<Object>, End> {
+fn pod_item(
+    key: &ObjectKey,
+    pod: &Pod,
+    line: &Line,
+    allocatable: Option<&Quantities>,
+) -> Result<Item<Object>, End> {
     let text = pod.metadata.resource_version.as_deref().unwrap_or_default();
     let version = Version::parse(text)
         .ok_or_else(|| End::Garbled("a resourceVersion is no number".to_owned()))?;
-    let mut object = pod::object(pod, None);
+    let mut object = pod::object(pod, allocatable);
     object.key = key.clone();
     object.uid.clone_from(&pod.metadata.uid);
     Ok(finished(object, version, line))

@@ -24,7 +24,7 @@ fn line(text: &str) -> Line {
 }
 
 fn event(kind: Kind, text: &str) -> Result<Event<Object>, End> {
-    wire::event(&key(kind), &line(text))
+    wire::event(&key(kind), &line(text), None)
 }
 
 fn object(kind: Kind, text: &str) -> Object {
@@ -113,7 +113,7 @@ fn a_list_without_the_object_tells_its_version() {
         let text = format!(
             r#"{{"kind":"SecretList","metadata":{{"resourceVersion":"77"}},"items":{items}}}"#
         );
-        let listed = wire::list(&key(Kind::Secret), &line(&text));
+        let listed = wire::list(&key(Kind::Secret), &line(&text), None);
         let Ok(Event::Listed(version, None)) = listed else {
             panic!("{listed:?}");
         };
