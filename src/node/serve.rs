@@ -4,12 +4,15 @@
 //! It owns every volume's place and never waits: mounts and unmounts run on threads of their own and
 //! come back as news, so no volume waits for another's.
 
+mod clock;
+mod effects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use livemount_engine::engine::{Effect, Engine, Event, Trouble, VolumeId};
+use livemount_engine::engine::{Engine, Event, Trouble, VolumeId};
 use livemount_engine::object::ObjectKey;
 use livemount_engine::snapshot::Snapshot;
 use livemount_hand::{Hand, Unbind};
@@ -19,19 +22,14 @@ use tracing::{info, warn};
 
 use super::slot::{Hosted, Slot, Waiter};
 use super::volumes::{Ask, Reply};
-use super::{NodeError, Volumes, Wanted, departure};
+use super::{NodeError, Volumes, Wanted};
 use crate::observe::http::Pulse;
-use crate::observe::{Fact, Facts, Note, PodEvents};
+use crate::observe::{Facts, PodEvents};
 use crate::publish::{PublishError, Published, Publisher};
-use crate::source::kube::{Heard, KubeSource, Said};
+use crate::source::kube::{Heard, KubeSource};
 
 /// How often it is looked whose time is up, and which connections have ended.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a volume without a first snapshot is kept when no call waits for it. The kubelet comes
-/// again within two minutes, or unpublishes it.
-const FORGOTTEN: Duration = Duration::from_mins(10);
-/// How often it is asked which pods stay, while a publish waits.
-const DEPARTURES: Duration = Duration::from_secs(2);
 /// What a volume's number in the hand is for a target that is only cleared: from here on up.
 const CLEARED: u64 = 1 << 62;
 
@@ -234,143 +232,8 @@ impl Serve {
         self.handle(Event::Unpublish { volume: id.clone() });
     }
 
-    fn hear(&mut self, said: Said) {
-        match said {
-            Said::Applied(object) => {
-                self.failing.remove(&object.key);
-                self.handle(Event::Applied(object));
-            }
-            Said::Deleted(key) => {
-                self.failing.remove(&key);
-                self.handle(Event::Deleted(key));
-            }
-            Said::Working(key) => {
-                self.failing.remove(&key);
-            }
-            Said::Failing { key, why } => {
-                if self.failing.get(&key) != Some(&why) {
-                    self.tell_users_of(&key, &why);
-                }
-                self.failing.insert(key, why);
-            }
-        }
-    }
-
-    /// Tells the pods that use an object why it cannot be read.
-    fn tell_users_of(&self, key: &ObjectKey, why: &str) {
-        warn!("{why}");
-        for slot in self.slots.values() {
-            if let Some(hosted) = &slot.hosted
-                && hosted.wanted.spec.objects().contains(key)
-            {
-                let (volume, why) = (hosted.wanted.name.clone(), why.to_owned());
-                let note = if hosted.published.is_some() {
-                    Note::Unreadable { volume, why }
-                } else {
-                    Note::Missing { volume, why }
-                };
-                self.parts.events.tell(&hosted.wanted.pod, note);
-            }
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        for effect in self.parts.engine.handle(event) {
-            self.carry_out(effect);
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Watch(key) => self.parts.source.watch(key),
-            Effect::Unwatch(key) => {
-                self.failing.remove(&key);
-                self.parts.source.unwatch(&key);
-            }
-            Effect::Commit { volume, snapshot } => self.show(&volume, snapshot),
-            Effect::Warned { volume, warnings } => {
-                if let Some(hosted) = self.hosted(&volume) {
-                    for warning in warnings {
-                        warn!(volume = hosted.name(), "{warning}");
-                    }
-                }
-            }
-            Effect::Waiting { volume, .. } => {
-                let why = self.why_not(&volume);
-                if let Some(hosted) = self.hosted(&volume) {
-                    info!(volume = hosted.name(), "{why}");
-                    let volume = hosted.wanted.name.clone();
-                    let note = Note::Missing { volume, why };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
-                }
-            }
-            Effect::Refused { volume, refusal } => {
-                if let Some(hosted) = self.hosted(&volume) {
-                    let why = refusal.to_string();
-                    if let Some(published) = &hosted.published {
-                        published.set_trouble(Some(why.clone()));
-                    }
-                    let name = Arc::from(hosted.name());
-                    let facts = &self.parts.facts;
-                    facts.tell(Fact::Refused {
-                        volume: name,
-                        refusal,
-                    });
-                    let volume = hosted.wanted.name.clone();
-                    let note = match hosted.published {
-                        Some(_) => Note::Refused { volume, why },
-                        None => Note::Missing { volume, why },
-                    };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
-                }
-            }
-            Effect::Recovered { volume } => {
-                if let Some(hosted) = self.hosted(&volume) {
-                    if let Some(published) = &hosted.published {
-                        published.set_trouble(None);
-                    }
-                    let name = Arc::from(hosted.name());
-                    self.parts.facts.tell(Fact::Recovered { volume: name });
-                    let volume = hosted.wanted.name.clone();
-                    let note = Note::Recovered { volume };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
-                }
-            }
-        }
-    }
-
     fn hosted(&self, id: &VolumeId) -> Option<&Hosted> {
         self.slots.get(id)?.hosted.as_ref()
-    }
-
-    /// Commits a snapshot, or mounts the volume with it where it is the first.
-    fn show(&mut self, id: &VolumeId, snapshot: Arc<Snapshot>) {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        let Some(hosted) = &mut slot.hosted else {
-            return;
-        };
-        if let Some(published) = &hosted.published {
-            hosted.shown = Some(Arc::clone(&snapshot));
-            published.offer(snapshot);
-        } else if !slot.busy {
-            slot.busy = true;
-            let (name, wanted) = (hosted.name(), &hosted.wanted);
-            let (target, settings) = (wanted.target.clone(), wanted.settings);
-            let publisher = self.parts.publisher.clone();
-            let (tell, id) = (self.tell.clone(), id.clone());
-            tokio::task::spawn_blocking(move || {
-                let first = Arc::clone(&snapshot);
-                let result = publisher.publish(&name, &target, first, settings);
-                let _ = tell.send(Done::Mounted {
-                    id,
-                    snapshot,
-                    result,
-                });
-            });
-        }
-        // What comes while it is being mounted is offered when it is.
     }
 
     fn finish(&mut self, done: Done) {
@@ -446,23 +309,6 @@ impl Serve {
         }
     }
 
-    /// Answers the publish calls of pods that are gone or on their way, so that the kubelet unpublishes.
-    fn let_go(&mut self, staying: Option<&BTreeSet<String>>) {
-        self.ask_again = Some(Instant::now() + DEPARTURES);
-        let Some(staying) = staying else {
-            return;
-        };
-        let hosted = self
-            .slots
-            .values_mut()
-            .filter_map(|slot| slot.hosted.as_mut());
-        for hosted in hosted.filter(|hosted| hosted.published.is_none()) {
-            if !staying.contains(&hosted.wanted.pod.uid) {
-                hosted.answer(Err(NodeError::Departing));
-            }
-        }
-    }
-
     /// Does what was asked for while a thread was at work, and drops a place that nobody needs.
     fn go_on(&mut self, id: &VolumeId) {
         while let Some(slot) = self.slots.get_mut(id)
@@ -492,69 +338,6 @@ impl Serve {
             (Some(trouble), _) => in_words(trouble),
             (None, Some(key)) => format!("{key} could not be read yet"),
             (None, None) => "the mount has not finished yet".into(),
-        }
-    }
-
-    fn look(&mut self) {
-        self.parts.pulse.beat();
-        let now = Instant::now();
-        let mut forgotten = Vec::new();
-        let late: Vec<VolumeId> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| {
-                let waiters = slot.hosted.iter().flat_map(|hosted| &hosted.waiters);
-                waiters.into_iter().any(|waiter| waiter.until <= now)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in late {
-            let why = self.why_not(&id);
-            if let Some(hosted) = self
-                .slots
-                .get_mut(&id)
-                .and_then(|slot| slot.hosted.as_mut())
-            {
-                hosted.give_up(now, &why);
-            }
-        }
-        let mut waiting = 0;
-        for (id, slot) in &mut self.slots {
-            let Some(hosted) = &mut slot.hosted else {
-                continue;
-            };
-            waiting += hosted.waiters.len() as u64;
-            if !hosted.waiters.is_empty() {
-                hosted.asked = now;
-            }
-            match &hosted.published {
-                Some(published) if !hosted.lost && published.ended() => {
-                    hosted.lost = true;
-                    published.set_trouble(Some("the mount was ended from outside".into()));
-                    let note = Note::MountLost {
-                        volume: hosted.wanted.name.clone(),
-                        why: "its FUSE connection was ended from outside".into(),
-                    };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
-                }
-                None if !slot.busy && now - hosted.asked > FORGOTTEN => forgotten.push(id.clone()),
-                _ => {}
-            }
-        }
-        let failing = self.failing.len() as u64;
-        self.parts.volumes.note(waiting, failing);
-        if waiting > 0 && self.ask_again.is_some_and(|at| at <= now) {
-            self.ask_again = None;
-            let (client, node) = (self.parts.client.clone(), self.parts.node.clone());
-            let tell = self.tell.clone();
-            tokio::spawn(async move {
-                let _ = tell.send(Done::Asked(departure::staying(client, node).await));
-            });
-        }
-        for id in forgotten {
-            info!(volume = %id, "forgotten: the kubelet has not asked for it again");
-            self.forget(&id);
-            self.slots.remove(&id);
         }
     }
 }
