@@ -168,16 +168,8 @@ impl Object {
     /// Whether nothing that anybody could see has changed. Of a pod only what its volumes show counts:
     /// its version moves with every status.
     pub(crate) fn says_the_same(&self, earlier: &Self) -> bool {
-        let version = |object: &Self| {
-            (object.key.kind != Kind::Pod).then(|| {
-                (
-                    object.uid.clone(),
-                    object.resource_version.clone(),
-                    object.immutable,
-                )
-            })
-        };
-        self.data == earlier.data && version(self) == version(earlier)
+        let versions = [self, earlier].map(|it| (&it.uid, &it.resource_version, it.immutable));
+        self.data == earlier.data && (self.key.kind == Kind::Pod || versions[0] == versions[1])
     }
 
     /// Takes over the earlier version's allocation of every value that did not change, so that the

@@ -192,7 +192,7 @@ impl From<Mount> for mount::Options {
             (None, None) => None,
         };
         let (source, namespace) = match args.source.to_str().and_then(|s| s.strip_prefix("kube:")) {
-            // As in --namespace; what is no name is told by the API server.
+            // What is no name is told where it is used (`mount::select`).
             Some("") => (Source::Cluster, args.namespace),
             Some(namespace) => (Source::Cluster, namespace.to_owned()),
             None => (Source::Manifests(args.source), args.namespace),

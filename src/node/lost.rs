@@ -6,7 +6,7 @@
 //! `pkg/volume/csi/csi_util.go` `saveVolumeData`). No target is touched: it may be a dead mount.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -107,11 +107,6 @@ pub(super) async fn tell(lost: Vec<Lost>, client: kube::Client, node: String, ev
             );
         }
     }
-}
-
-/// Where the kubelet has its pods' volumes.
-pub(super) fn pods_of(kubelet: &Path) -> PathBuf {
-    kubelet.join("pods")
 }
 
 #[cfg(test)]

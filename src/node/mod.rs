@@ -89,6 +89,13 @@ pub struct Options {
     pub heartbeat: Duration,
 }
 
+impl Options {
+    /// Where the kubelet has its pods' volumes.
+    fn pods(&self) -> PathBuf {
+        self.kubelet_dir.join("pods")
+    }
+}
+
 /// Why `livemount node` ended with an error.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -139,7 +146,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 /// Serves until a signal or an error.
 pub fn run(options: Options) -> Result<(), StartError> {
     daemon::limits();
-    let pods = lost::pods_of(&options.kubelet_dir);
+    let pods = options.pods();
     let own = folder(&options.csi_socket, &pods)?;
     // The hand is forked off before this process has a second thread.
     let hand = Hand::start(ClientOptions {
@@ -208,7 +215,7 @@ impl Node {
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(system("listen for signals"))?;
         // Before the first publish, or a volume that is well would be taken for lost.
-        let lost = lost::find(&lost::pods_of(&options.kubelet_dir), &options.driver_name);
+        let lost = lost::find(&options.pods(), &options.driver_name);
         let cluster = Cluster::connect(&options.cluster).await?;
         let events = PodEvents::start(
             cluster.client(),
@@ -288,12 +295,11 @@ impl Node {
         }
         let (driver, node) = (options.driver_name.as_str(), options.node_name.as_str());
         let sockets = Sockets::bind(&options.csi_socket, &options.registration_dir, driver)?;
-        let pods = lost::pods_of(&options.kubelet_dir);
         let services = Services {
             identity: Identity::new(volumes.clone(), driver),
             node: NodeService::new(
                 volumes.clone(),
-                Rules::new(pods, options.settings),
+                Rules::new(options.pods(), options.settings),
                 node,
                 Arc::clone(&self.metrics),
             ),

@@ -166,7 +166,6 @@ impl Serve {
             // The kernel has ended its connection: a fresh one is what a republish is for.
             Some(published) if published.ended() => {
                 hosted.waiters.push(waiter);
-                hosted.shown = None;
                 hosted.lost = false;
                 slot.busy = true;
                 let (tell, id) = (self.tell.clone(), id.clone());
@@ -244,7 +243,7 @@ impl Serve {
                 snapshot,
                 result,
             } => {
-                self.mounted(&id, snapshot, result);
+                self.mounted(&id, &snapshot, result);
                 id
             }
             Done::Left { id, gone, reply } => {
@@ -269,7 +268,7 @@ impl Serve {
     fn mounted(
         &mut self,
         id: &VolumeId,
-        snapshot: Arc<Snapshot>,
+        snapshot: &Arc<Snapshot>,
         result: Result<Published, PublishError>,
     ) {
         let Some(slot) = self.slots.get_mut(id) else {
@@ -292,12 +291,11 @@ impl Serve {
                 published.set_trouble(trouble.map(in_words));
                 let published = Arc::new(published);
                 if let Some(latest) = self.parts.engine.latest(id)
-                    && !Arc::ptr_eq(latest, &snapshot)
+                    && !Arc::ptr_eq(latest, snapshot)
                 {
                     published.offer(Arc::clone(latest));
                 }
                 hosted.published = Some(published);
-                hosted.shown = Some(snapshot);
                 hosted.asked = Instant::now();
                 hosted.answer(Ok(()));
             }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use livemount_engine::snapshot::Snapshot;
 use tokio::time::Instant;
 
 use super::volumes::{Ask, Reply};
@@ -27,8 +26,6 @@ pub(super) struct Slot {
 pub(super) struct Hosted {
     pub(super) wanted: Wanted,
     pub(super) published: Option<Arc<Published>>,
-    /// What the publisher was given last.
-    pub(super) shown: Option<Arc<Snapshot>>,
     /// Publish calls that wait for the first snapshot.
     pub(super) waiters: Vec<Waiter>,
     /// When a publish call last waited for it, or it was published.
@@ -48,7 +45,6 @@ impl Hosted {
         Self {
             wanted,
             published: None,
-            shown: None,
             waiters: Vec::new(),
             asked: Instant::now(),
             lost: false,

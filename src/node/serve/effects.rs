@@ -126,7 +126,6 @@ impl Serve {
             return;
         };
         if let Some(published) = &hosted.published {
-            hosted.shown = Some(Arc::clone(&snapshot));
             published.offer(snapshot);
         } else if !slot.busy {
             slot.busy = true;
