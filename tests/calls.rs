@@ -17,8 +17,7 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::pipe::SpliceFlags;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use support::mounts;
-use support::scratch::Scratch;
-use support::served::{Served, tree};
+use support::one::One;
 use support::watch::{Watch, lines};
 use support::{PATIENCE, wait_until};
 
@@ -27,35 +26,6 @@ use support::{PATIENCE, wait_until};
 #[ignore = "the daemon that the other tests start; not a test"]
 fn served() {
     support::served::main();
-}
-
-/// One volume of a daemon of its own.
-struct One {
-    served: Served,
-    path: PathBuf,
-    scratch: Scratch,
-}
-
-impl One {
-    fn of(files: &[(&str, &str)]) -> Self {
-        let scratch = Scratch::new();
-        let mut served = Served::in_test(scratch.path());
-        let path = scratch.join("v");
-        served.publish("v", &path, &tree(files));
-        Self {
-            served,
-            path,
-            scratch,
-        }
-    }
-
-    fn commit(&mut self, files: &[(&str, &str)]) {
-        self.served.commit("v", &tree(files));
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
 }
 
 /// A file's bytes by a call that moves them to a pipe, so many at a time.

@@ -11,8 +11,9 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use support::PATIENCE;
 use support::daemon;
 use support::manifest::Manifest;
+use support::one::One;
 use support::scratch::Scratch;
-use support::served::{Served, tree};
+use support::served::tree;
 use support::watch::{Watch, lines};
 
 /// The daemon that the tests here start.
@@ -20,38 +21,6 @@ use support::watch::{Watch, lines};
 #[ignore = "the daemon that the other tests start; not a test"]
 fn served() {
     support::served::main();
-}
-
-struct One {
-    served: Served,
-    path: PathBuf,
-    scratch: Scratch,
-}
-
-impl One {
-    fn of(files: &[(&str, &str)]) -> Self {
-        let scratch = Scratch::new();
-        let mut served = Served::in_test(scratch.path());
-        let path = scratch.join("v");
-        served.publish("v", &path, &tree(files));
-        Self {
-            served,
-            path,
-            scratch,
-        }
-    }
-
-    fn commit(&mut self, files: &[(&str, &str)]) {
-        self.served.commit("v", &tree(files));
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
 }
 
 /// Something mounted over a name in the hand's own namespace: the kernel refuses to unlink that.

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, SeekFrom};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use support::namespace::Namespace;
+use support::one::One;
 use support::scratch::Scratch;
 use support::served::{Served, Tree, tree};
 use support::watch::{Watch, lines};
@@ -25,47 +26,6 @@ use support::watch::{Watch, lines};
 #[ignore = "the daemon that the other tests start; not a test"]
 fn served() {
     support::served::main();
-}
-
-/// One volume of a daemon of its own.
-struct One {
-    served: Served,
-    path: PathBuf,
-    scratch: Scratch,
-}
-
-impl One {
-    fn of(files: &[(&str, &str)]) -> Self {
-        Self::with(&tree(files))
-    }
-
-    fn with(tree: &Tree) -> Self {
-        let scratch = Scratch::new();
-        let mut served = Served::in_test(scratch.path());
-        let path = scratch.join("v");
-        served.publish("v", &path, tree);
-        Self {
-            served,
-            path,
-            scratch,
-        }
-    }
-
-    fn commit(&mut self, files: &[(&str, &str)]) {
-        self.served.commit("v", &tree(files));
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn ino(&self, name: &str) -> u64 {
-        fs::metadata(self.join(name)).expect(name).ino()
-    }
 }
 
 /// What a watch heard until the commit that the daemon has told to be over. All events of a commit

@@ -6,13 +6,13 @@ mod support;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use livemount::publish::{Compat, Settings};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use support::scratch::Scratch;
-use support::served::{Served, Tree, tree};
+use support::one::One;
+use support::served::tree;
 use support::watch::{Watch, lines};
 
 /// The daemon that the tests here start.
@@ -22,37 +22,10 @@ fn served() {
     support::served::main();
 }
 
-struct One {
-    served: Served,
-    path: PathBuf,
-    _scratch: Scratch,
-}
-
-impl One {
-    fn with(settings: Settings, first: &Tree) -> Self {
-        let scratch = Scratch::new();
-        let mut served = Served::in_test(scratch.path());
-        let path = scratch.join("v");
-        served.publish_with("v", &path, first, settings, None);
-        Self {
-            served,
-            path,
-            _scratch: scratch,
-        }
-    }
-
-    fn of(files: &[(&str, &str)]) -> Self {
-        Self::with(Settings::default(), &tree(files))
-    }
-
-    fn commit(&mut self, files: &[(&str, &str)]) {
-        self.served.commit("v", &tree(files));
-    }
-
-    fn link(&self) -> String {
-        let target = fs::read_link(self.path.join("..data")).expect("a link");
-        target.to_str().expect("text").to_owned()
-    }
+/// Where `..data` leads.
+fn link(one: &One) -> String {
+    let target = fs::read_link(one.path.join("..data")).expect("a link");
+    target.to_str().expect("text").to_owned()
 }
 
 fn read_below(folder: &File, name: &str) -> Result<String, Errno> {
@@ -85,11 +58,11 @@ fn dotdata_leads_to_the_current_version_and_is_not_listed() {
     for round in 2..=20 {
         let text = round.to_string();
         one.commit(&[("a", &text), ("d/b", &text)]);
-        assert_eq!(one.link(), format!("..{round}"));
+        assert_eq!(link(&one), format!("..{round}"));
         let size = fs::symlink_metadata(one.path.join("..data"))
             .expect("stat")
             .len();
-        assert_eq!(size, one.link().len() as u64);
+        assert_eq!(size, link(&one).len() as u64);
         for name in ["..data/a", "..data/d/b", "a", "d/b"] {
             let read = fs::read_to_string(one.path.join(name));
             assert_eq!(read.expect(name), text);
@@ -167,7 +140,7 @@ fn promise_5_dotdata_is_one_moved_to_at_the_end_where_it_is_asked_for() {
         compat: Compat::Dotdata,
         ..Settings::default()
     };
-    let mut one = One::with(settings, &tree(&[("a", "1"), ("old", "1")]));
+    let mut one = One::that(settings, &tree(&[("a", "1"), ("old", "1")]));
     let mut watch = Watch::all(&one.path);
     for round in 2..=5 {
         let text = round.to_string();
@@ -176,7 +149,7 @@ fn promise_5_dotdata_is_one_moved_to_at_the_end_where_it_is_asked_for() {
             lines(&watch.drain()),
             ["OPEN a", "MODIFY a", "CLOSE_WRITE a", "MOVED_TO ..data"]
         );
-        assert_eq!(one.link(), format!("..{round}"));
+        assert_eq!(link(&one), format!("..{round}"));
         assert_eq!(
             fs::read_to_string(one.path.join("..data/a")).expect("reads"),
             text

@@ -55,7 +55,8 @@ pub async fn a_secret(scene: &mut Scene) {
     pod.end().await;
 }
 
-pub async fn another_namespace(scene: &mut Scene) {
+/// The name of a ConfigMap in a namespace that is not the pods'.
+async fn theirs(scene: &Scene) -> String {
     scene.node.namespace("other").await;
     let map = name("map");
     apply(
@@ -63,6 +64,11 @@ pub async fn another_namespace(scene: &mut Scene) {
         &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map, "namespace": "other"}, "data": {"a": "theirs"}}),
     )
     .await;
+    map
+}
+
+pub async fn another_namespace(scene: &mut Scene) {
+    let map = theirs(scene).await;
     // What the kubelet says of the pod wins over what the pod says of itself.
     let attributes = json!({"configMap": map, "csi.storage.k8s.io/pod.namespace": "other"});
     let pod = scene.pod(&attributes).await;
@@ -100,13 +106,7 @@ async fn set_pod_info(scene: &Scene, given: bool) {
 }
 
 pub async fn without_pod_info(scene: &mut Scene) {
-    scene.node.namespace("other").await;
-    let map = name("map");
-    apply(
-        &scene.client,
-        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": map, "namespace": "other"}, "data": {"a": "theirs"}}),
-    )
-    .await;
+    let map = theirs(scene).await;
     set_pod_info(scene, false).await;
     // The kubelet learns of it by its own watch; until then a pod of another case would be refused.
     let plain = scene.pod(&json!({"configMap": map})).await;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use kube::Api;
-use kube::api::{AttachParams, ListParams, LogParams, Patch, PatchParams};
+use kube::api::{ListParams, LogParams, Patch, PatchParams};
 use livemount_cluster::{apply_yaml, until};
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::scene::{Scene, exec};
 
 type Pods = Api<k8s_openapi::api::core::v1::Pod>;
 
@@ -42,19 +42,6 @@ async fn log_has(pods: &Pods, pod: &str, words: &str) {
         log.contains(words).then_some(()).ok_or(log)
     })
     .await;
-}
-
-async fn exec(pods: &Pods, pod: &str, command: &[&str]) -> Result<String, String> {
-    let mut process = pods
-        .exec(pod, command.to_vec(), &AttachParams::default())
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut said = String::new();
-    let mut stdout = process.stdout().expect("it was asked for");
-    tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut said)
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(said)
 }
 
 async fn says(pods: &Pods, pod: &str, command: &[&str], expected: &str) {

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kube::Api;
-use kube::api::AttachParams;
 use livemount_cluster::{Pod, until};
 use serde_json::json;
 
-use super::scene::{Scene, name, says};
+use super::scene::{Scene, exec, name, says};
 
 pub async fn optional_objects(scene: &mut Scene) {
     let map = name("map");
@@ -191,15 +190,7 @@ pub async fn the_status_of_a_pod(scene: &mut Scene) {
     until("the status tells what the pod has read", async || {
         let of = format!("default/{}", pod.name());
         let command = ["/usr/local/bin/livemount", "status", "--pod", &of];
-        let mut process = pods
-            .exec(&plugin, command, &AttachParams::default())
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut said = String::new();
-        let mut stdout = process.stdout().expect("it was asked for");
-        tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut said)
-            .await
-            .map_err(|error| error.to_string())?;
+        let said = exec(&pods, &plugin, &command).await?;
         let told = [
             format!("{of}/config at "),
             format!("ConfigMap default/{map}@{version}"),

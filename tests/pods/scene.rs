@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{AttachParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use livemount_cluster::{ControlPlane, Image, Node, Output, Pod, apply, apply_yaml, folder, until};
 use parking_lot::Mutex;
@@ -172,6 +172,24 @@ impl Scene {
             },
         })
     }
+}
+
+/// What a command writes in a pod that no case has made itself.
+pub async fn exec(
+    pods: &Api<k8s_openapi::api::core::v1::Pod>,
+    pod: &str,
+    command: &[&str],
+) -> Result<String, String> {
+    let mut process = pods
+        .exec(pod, command.to_vec(), &AttachParams::default())
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut said = String::new();
+    let mut stdout = process.stdout().expect("it was asked for");
+    tokio::io::AsyncReadExt::read_to_string(&mut stdout, &mut said)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(said)
 }
 
 /// A name that no other case has.

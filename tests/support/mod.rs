@@ -15,6 +15,7 @@ pub mod helper;
 pub mod manifest;
 pub mod mounts;
 pub mod namespace;
+pub mod one;
 pub mod process;
 pub mod random;
 pub mod scratch;
