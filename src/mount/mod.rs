@@ -1,14 +1,14 @@
 //! `livemount mount`: one source, one volume, one mountpoint, until a signal.
 //!
 //! Brings the rooms together and owns none of their decisions: the source reads, the engine decides,
-//! the publisher commits. What is asked for is settled here and in `wanted`; the loop is in `serve`.
+//! the publisher commits. What is asked for is settled here and in `resolve_spec`; the loop is in `serve`.
 
 mod feed;
+mod resolve_spec;
 mod select;
 mod serve;
 mod signals;
 mod target;
-mod wanted;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub enum MountError {
     Select(#[from] select::SelectError),
     /// The volume source cannot be used.
     #[error(transparent)]
-    Volume(#[from] wanted::VolumeError),
+    Volume(#[from] resolve_spec::VolumeError),
     /// The mountpoint cannot be used.
     #[error(transparent)]
     Target(#[from] target::TargetError),
@@ -126,7 +126,7 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         troubles = source.troubles();
         manifests = Some(source);
     }
-    let (name, spec) = wanted::wanted(options, manifests.as_ref(), &mut troubles)?;
+    let (name, spec) = resolve_spec::resolve(options, manifests.as_ref(), &mut troubles)?;
     let target = target::resolve(&options.mountpoint)?;
     if let Source::Manifests(path) = &options.source {
         target::hides_not(&target, &options.mountpoint, path)?;

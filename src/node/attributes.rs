@@ -4,7 +4,7 @@
 //! kubelet says about the pod and from nothing else. A volume's attributes may hold anything, put
 //! there by mistake: the sentences name keys and never show what stands under them.
 
-mod words;
+mod volume_attributes;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use livemount_csi::v1::{
     VolumeCapability,
 };
 
-use super::{NodeError, PodRef, Wanted};
+use super::{NodeError, PodRef, PublishRequest};
 use crate::publish::Settings;
 use crate::yaml;
 
@@ -51,7 +51,10 @@ impl Rules {
     ///
     /// What is missing, in the order in which csi-sanity asks; what is not served; what does not
     /// come from a kubelet that tells about the pod; an attribute that is wrong.
-    pub fn wanted(&self, request: NodePublishVolumeRequest) -> Result<Wanted, NodeError> {
+    pub fn publish_request(
+        &self,
+        request: NodePublishVolumeRequest,
+    ) -> Result<PublishRequest, NodeError> {
         let id = given(request.volume_id, "volume_id")?;
         let target = given(request.target_path, "target_path")?;
         let capability = request
@@ -71,9 +74,9 @@ impl Rules {
             .iter()
             .filter(|(key, _)| !key.starts_with(KUBELETS))
             .map(|(key, value)| (key.as_str(), value.as_str()));
-        let (mut spec, settings) = words::read(attributes, &pod, self.settings)?;
+        let (mut spec, settings) = volume_attributes::read(attributes, &pod, self.settings)?;
         spec.fs_group = fs_group;
-        Ok(Wanted {
+        Ok(PublishRequest {
             id,
             target,
             pod,
@@ -108,7 +111,9 @@ impl Rules {
 /// # Errors
 ///
 /// What is missing.
-pub fn unwanted(request: NodeUnpublishVolumeRequest) -> Result<(String, PathBuf), NodeError> {
+pub fn unpublish_request(
+    request: NodeUnpublishVolumeRequest,
+) -> Result<(String, PathBuf), NodeError> {
     let id = given(request.volume_id, "volume_id")?;
     let target = given(request.target_path, "target_path")?;
     Ok((id, target.into()))
@@ -119,7 +124,7 @@ pub fn unwanted(request: NodeUnpublishVolumeRequest) -> Result<(String, PathBuf)
 /// # Errors
 ///
 /// What is missing.
-pub fn measured(request: NodeGetVolumeStatsRequest) -> Result<(String, PathBuf), NodeError> {
+pub fn stats_request(request: NodeGetVolumeStatsRequest) -> Result<(String, PathBuf), NodeError> {
     let id = given(request.volume_id, "volume_id")?;
     let path = given(request.volume_path, "volume_path")?;
     Ok((id, path.into()))

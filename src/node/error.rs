@@ -45,7 +45,7 @@ pub enum NodeError {
     Cancelled,
     /// The pod was deleted while its publish waited.
     #[error("the pod is being deleted")]
-    Departing,
+    PodTerminating,
     /// Secrets are not served where they could reach a disk.
     #[error(
         "{0} is not served here: this node has swap, and Secrets must not reach a disk; turn swap off \

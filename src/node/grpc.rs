@@ -53,7 +53,7 @@ fn code(error: &NodeError) -> Code {
         // The CSI's own word for one id at two targets (NodePublishVolume Errors).
         NodeError::Elsewhere(_) | NodeError::Swap(_) => Code::FailedPrecondition,
         NodeError::NotPublished(_) => Code::NotFound,
-        NodeError::Cancelled | NodeError::Departing => Code::Aborted,
+        NodeError::Cancelled | NodeError::PodTerminating => Code::Aborted,
         NodeError::Hand(error) | NodeError::Publish(PublishError::Hand { source: error, .. }) => {
             of_hand(error)
         }
@@ -98,7 +98,7 @@ mod tests {
             NodeError::Publish(PublishError::Hand { .. }) => 12,
             NodeError::Publish(PublishError::Session(_)) => 13,
             NodeError::Publish(PublishError::Thread(_)) => 14,
-            NodeError::Departing => 15,
+            NodeError::PodTerminating => 15,
         }
     }
     const PLACES: usize = 16;
@@ -150,7 +150,7 @@ mod tests {
             ),
             (NodeError::NotPublished("/x".into()), Code::NotFound, true),
             (NodeError::Cancelled, Code::Aborted, false),
-            (NodeError::Departing, Code::Aborted, false),
+            (NodeError::PodTerminating, Code::Aborted, false),
             (NodeError::Swap(secret), Code::FailedPrecondition, true),
             (NodeError::Ending, Code::Unavailable, false),
             (hand(HandError::Died), Code::Unavailable, false),

@@ -3,21 +3,21 @@
 //!
 //! Brings the rooms together and owns none of their decisions. The loop is in `serve`.
 
+mod allocatable;
 mod attributes;
-mod capacity;
-mod departure;
 pub mod error;
 mod grpc;
 mod identity;
 mod listen;
-mod lost;
 mod node_service;
+mod orphaned_volumes;
+pub mod publish_request;
 mod registration;
 mod serve;
 mod slot;
-mod swap;
+mod swap_space;
+mod terminating_pods;
 pub mod volumes;
-pub mod wanted;
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,8 +48,8 @@ use registration::{Registered, Registration};
 use serve::{Parts, Serve};
 
 pub use error::NodeError;
+pub use publish_request::{PodRef, PublishRequest, Stats};
 pub use volumes::Volumes;
-pub use wanted::{PodRef, Stats, Wanted};
 
 /// How many threads read from sockets; volumes have their own.
 const THREADS: usize = 2;
@@ -215,7 +215,7 @@ impl Node {
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(system("listen for signals"))?;
         // Before the first publish, or a volume that is well would be taken for lost.
-        let lost = lost::find(&options.pods(), &options.driver_name);
+        let lost = orphaned_volumes::find(&options.pods(), &options.driver_name);
         let cluster = Cluster::connect(&options.cluster).await?;
         let events = PodEvents::start(
             cluster.client(),
@@ -224,13 +224,18 @@ impl Node {
             Arc::clone(&self.metrics),
         );
         let node = options.node_name.clone();
-        tokio::spawn(lost::tell(lost, cluster.client(), node, events.clone()));
+        tokio::spawn(orphaned_volumes::tell(
+            lost,
+            cluster.client(),
+            node,
+            events.clone(),
+        ));
         let (volumes, asked) =
             Volumes::new(self.hand.clone(), options.publish_wait, options.allow_swap);
         let registered = Registered::default();
         let pulse = Pulse::new(TURN);
         self.tell_http(&volumes, &registered, &pulse).await?;
-        capacity::learn(&cluster, &options.node_name).await;
+        allocatable::learn(&cluster, &options.node_name).await;
         let (source, heard) = cluster.source();
         self.measure(&source, &volumes);
         let parts = Parts {

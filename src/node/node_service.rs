@@ -75,7 +75,7 @@ impl Node for NodeService {
         let id = request.volume_id.clone();
         let Self { volumes, rules, .. } = self.clone();
         self.call("NodePublishVolume", id, async move {
-            volumes.publish(rules.wanted(request)?).await?;
+            volumes.publish(rules.publish_request(request)?).await?;
             Ok(NodePublishVolumeResponse {})
         })
         .await
@@ -91,7 +91,7 @@ impl Node for NodeService {
             "NodeUnpublishVolume",
             request.volume_id.clone(),
             async move {
-                let (id, target) = attributes::unwanted(request)?;
+                let (id, target) = attributes::unpublish_request(request)?;
                 volumes.unpublish(&id, &target).await?;
                 Ok(NodeUnpublishVolumeResponse {})
             },
@@ -109,7 +109,7 @@ impl Node for NodeService {
             "NodeGetVolumeStats",
             request.volume_id.clone(),
             async move {
-                let (id, path): (String, PathBuf) = attributes::measured(request)?;
+                let (id, path): (String, PathBuf) = attributes::stats_request(request)?;
                 let stats = volumes.stats(&id, &path).await?;
                 let usage = usage(stats).into();
                 Ok(NodeGetVolumeStatsResponse { usage })

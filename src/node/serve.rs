@@ -4,8 +4,8 @@
 //! It owns every volume's place and never waits: mounts and unmounts run on threads of their own and
 //! come back as news, so no volume waits for another's.
 
-mod clock;
 mod effects;
+mod tick;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::slot::{Hosted, Slot, Waiter};
+use super::slot::{HostedVolume, Slot, Waiter};
 use super::volumes::{Ask, Reply};
-use super::{NodeError, Volumes, Wanted};
+use super::{NodeError, PublishRequest, Volumes};
 use crate::observe::http::Pulse;
 use crate::observe::{Facts, PodEvents};
 use crate::publish::{PublishError, Published, Publisher};
@@ -104,14 +104,14 @@ impl Serve {
                 },
                 // Never closed: `serve` holds an end.
                 Some(done) = done.recv() => serve.finish(done),
-                _ = tick.tick() => serve.look(),
+                _ = tick.tick() => serve.tick(),
             }
         }
     }
 
     fn take(&mut self, ask: Ask) {
         let id = match &ask {
-            Ask::Publish { wanted, .. } => VolumeId::new(wanted.id.as_str()),
+            Ask::Publish { request, .. } => VolumeId::new(request.id.as_str()),
             Ask::Unpublish { id, .. } => VolumeId::new(id.as_str()),
             Ask::Stats { id, path, .. } => {
                 let hosted = self
@@ -135,20 +135,20 @@ impl Serve {
         }
         match ask {
             Ask::Publish {
-                wanted,
+                request,
                 until,
                 reply,
-            } => self.publish(&id, *wanted, Waiter { until, reply }),
+            } => self.publish(&id, *request, Waiter { until, reply }),
             Ask::Unpublish { target, reply, .. } => self.unpublish(&id, target, reply),
             Ask::Stats { .. } => {}
         }
     }
 
-    fn publish(&mut self, id: &VolumeId, wanted: Wanted, waiter: Waiter) {
+    fn publish(&mut self, id: &VolumeId, request: PublishRequest, waiter: Waiter) {
         let slot = self.slots.entry(id.clone()).or_default();
         let Some(hosted) = &mut slot.hosted else {
-            let spec = wanted.spec.clone();
-            let mut hosted = Hosted::new(wanted);
+            let spec = request.spec.clone();
+            let mut hosted = HostedVolume::new(request);
             hosted.waiters.push(waiter);
             slot.hosted = Some(hosted);
             return self.handle(Event::Publish {
@@ -156,8 +156,8 @@ impl Serve {
                 spec,
             });
         };
-        if hosted.wanted.target != wanted.target {
-            let elsewhere = NodeError::Elsewhere(hosted.wanted.target.clone());
+        if hosted.request.target != request.target {
+            let elsewhere = NodeError::Elsewhere(hosted.request.target.clone());
             let _ = waiter.reply.send(Err(elsewhere));
             return;
         }
@@ -192,7 +192,7 @@ impl Serve {
         slot.busy = true;
         let mut published = None;
         if let Some(hosted) = &mut slot.hosted
-            && hosted.wanted.target == target
+            && hosted.request.target == target
         {
             hosted.answer(Err(NodeError::Cancelled));
             published.clone_from(&hosted.published);
@@ -222,16 +222,16 @@ impl Serve {
     /// Drops a volume from the engine and its place; whatever is mounted is somebody else's task.
     fn forget(&mut self, id: &VolumeId) {
         let former = self.slots.get_mut(id).and_then(|slot| slot.hosted.take());
-        if let Some(Hosted { wanted, .. }) = former {
+        if let Some(HostedVolume { request, .. }) = former {
             let mut others = self.slots.values().filter_map(|slot| slot.hosted.as_ref());
-            if !others.any(|hosted| hosted.wanted.pod.uid == wanted.pod.uid) {
-                self.parts.events.forget(&wanted.pod);
+            if !others.any(|hosted| hosted.request.pod.uid == request.pod.uid) {
+                self.parts.events.forget(&request.pod);
             }
         }
         self.handle(Event::Unpublish { volume: id.clone() });
     }
 
-    fn hosted(&self, id: &VolumeId) -> Option<&Hosted> {
+    fn hosted(&self, id: &VolumeId) -> Option<&HostedVolume> {
         self.slots.get(id)?.hosted.as_ref()
     }
 
@@ -285,7 +285,7 @@ impl Serve {
                     volume = hosted.name(),
                     files = snapshot.files().count(),
                     "published at {}",
-                    hosted.wanted.target.display()
+                    hosted.request.target.display()
                 );
                 let trouble = self.parts.engine.trouble(id);
                 published.set_trouble(trouble.map(in_words));
@@ -328,7 +328,7 @@ impl Serve {
         let Some(hosted) = self.hosted(id) else {
             return "the volume is not wanted any more".into();
         };
-        let objects = hosted.wanted.spec.objects();
+        let objects = hosted.request.spec.objects();
         if let Some(why) = objects.iter().find_map(|key| self.failing.get(*key)) {
             return why.clone();
         }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::volumes::{Ask, Reply};
-use super::{NodeError, Stats, Wanted};
+use super::{NodeError, PublishRequest, Stats};
 use crate::publish::Published;
 
 /// A volume's place.
 #[derive(Default)]
 pub(super) struct Slot {
     /// What is served or shall be; nothing while only something left behind is cleared.
-    pub(super) hosted: Option<Hosted>,
+    pub(super) hosted: Option<HostedVolume>,
     /// A thread mounts or unmounts.
     pub(super) busy: bool,
     /// What was asked for meanwhile.
@@ -23,8 +23,8 @@ pub(super) struct Slot {
 }
 
 /// A volume that the kubelet wants.
-pub(super) struct Hosted {
-    pub(super) wanted: Wanted,
+pub(super) struct HostedVolume {
+    pub(super) request: PublishRequest,
     pub(super) published: Option<Arc<Published>>,
     /// Publish calls that wait for the first snapshot.
     pub(super) waiters: Vec<Waiter>,
@@ -40,10 +40,10 @@ pub(super) struct Waiter {
     pub(super) reply: Reply<()>,
 }
 
-impl Hosted {
-    pub(super) fn new(wanted: Wanted) -> Self {
+impl HostedVolume {
+    pub(super) fn new(request: PublishRequest) -> Self {
         Self {
-            wanted,
+            request,
             published: None,
             waiters: Vec::new(),
             asked: Instant::now(),
@@ -53,7 +53,7 @@ impl Hosted {
 
     /// The name by which facts, status and log know it: whose it is, and which.
     pub(super) fn name(&self) -> String {
-        let Wanted { pod, name, .. } = &self.wanted;
+        let PublishRequest { pod, name, .. } = &self.request;
         format!("{}/{}/{name}", pod.namespace, pod.name)
     }
 
@@ -85,7 +85,7 @@ impl Hosted {
 
     pub(super) fn stats(&self, path: &Path) -> Result<Stats, NodeError> {
         let published = self.published.as_ref();
-        match published.filter(|_| self.wanted.target == path) {
+        match published.filter(|_| self.request.target == path) {
             Some(published) => {
                 let shown = published.volume().shown();
                 Ok(Stats {

@@ -13,7 +13,7 @@ use livemount_hand::Hand;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{NodeError, Stats, Wanted, swap};
+use super::{NodeError, PublishRequest, Stats, swap_space};
 
 /// How many calls may wait for the loop; the kubelet has far fewer under way.
 const WAITING: usize = 1024;
@@ -25,7 +25,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 pub(super) enum Ask {
     /// Publish, and answer when the volume shows its first snapshot or `until` has come.
     Publish {
-        wanted: Box<Wanted>,
+        request: Box<PublishRequest>,
         until: Instant,
         reply: Reply<()>,
     },
@@ -74,18 +74,18 @@ impl Volumes {
 
     /// Publishes a volume, and returns when it shows its first snapshot. For one that is published
     /// at this target already nothing is left to do.
-    pub async fn publish(&self, wanted: Wanted) -> Result<(), NodeError> {
+    pub async fn publish(&self, request: PublishRequest) -> Result<(), NodeError> {
         let secret = |key: &&ObjectKey| key.kind == Kind::Secret;
-        if let Some(secret) = wanted.spec.objects().into_iter().find(secret)
+        if let Some(secret) = request.spec.objects().into_iter().find(secret)
             && !self.allow_swap
-            && swap::may_swap()
+            && swap_space::may_swap()
         {
             return Err(NodeError::Swap(secret.clone()));
         }
-        let wanted = Box::new(wanted);
+        let request = Box::new(request);
         let until = Instant::now() + self.wait;
         self.ask(|reply| Ask::Publish {
-            wanted,
+            request,
             until,
             reply,
         })

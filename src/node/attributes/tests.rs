@@ -46,28 +46,30 @@ fn request(attributes: &[(&str, &str)]) -> NodePublishVolumeRequest {
     }
 }
 
-fn wanted(attributes: &[(&str, &str)]) -> Wanted {
+fn requested(attributes: &[(&str, &str)]) -> PublishRequest {
     rules()
-        .wanted(request(attributes))
+        .publish_request(request(attributes))
         .unwrap_or_else(|error| panic!("{attributes:?}: {error}"))
 }
 
 /// The sentence against a call; every refusal here is INVALID_ARGUMENT.
 fn refused(request: NodePublishVolumeRequest) -> String {
-    let error = rules().wanted(request).expect_err("it must be refused");
+    let error = rules()
+        .publish_request(request)
+        .expect_err("it must be refused");
     assert_eq!(grpc::status(&error).code(), tonic::Code::InvalidArgument);
     error.to_string()
 }
 
-fn source(wanted: &Wanted) -> String {
-    let sources = wanted.spec.sources.iter();
+fn source(request: &PublishRequest) -> String {
+    let sources = request.spec.sources.iter();
     let words: Vec<String> = sources.map(|source| source.object.to_string()).collect();
     words.join(", ")
 }
 
 #[test]
 fn a_name_is_the_whole_object_of_the_pods_namespace() {
-    let told = wanted(&[("configMap", "app-config")]);
+    let told = requested(&[("configMap", "app-config")]);
     assert_eq!(told.id, "csi-1");
     assert_eq!(told.target, Path::new(&target(UID)));
     assert_eq!(told.name, "config");
@@ -84,18 +86,18 @@ fn a_name_is_the_whole_object_of_the_pods_namespace() {
     };
     assert_eq!(told.spec, whole(Kind::ConfigMap));
     assert_eq!(
-        wanted(&[("secret", "app-config")]).spec,
+        requested(&[("secret", "app-config")]).spec,
         whole(Kind::Secret)
     );
     // As a block scalar leaves it.
     assert_eq!(
-        wanted(&[("configMap", "app-config\n")]).spec,
+        requested(&[("configMap", "app-config\n")]).spec,
         whole(Kind::ConfigMap)
     );
     // Names that YAML reads as something else.
     for name in ["12", "true", "null", "1e3", "0x1f"] {
         assert_eq!(
-            source(&wanted(&[("configMap", name)])),
+            source(&requested(&[("configMap", name)])),
             format!("ConfigMap shop/{name}")
         );
     }
@@ -103,7 +105,7 @@ fn a_name_is_the_whole_object_of_the_pods_namespace() {
 
 #[test]
 fn a_mapping_is_the_stanza_of_a_pod_spec() {
-    let told = wanted(&[(
+    let told = requested(&[(
         "configMap",
         "name: app\ndefaultMode: 0400\noptional: true\nitems: [{key: a, path: x/a, mode: 0444}]",
     )]);
@@ -114,9 +116,9 @@ fn a_mapping_is_the_stanza_of_a_pod_spec() {
     assert_eq!(only.items[0].path.as_str(), "x/a");
     assert_eq!(told.spec.default_mode.bits(), 0o400);
     // JSON is YAML.
-    let told = wanted(&[("secret", r#"{"secretName": "db"}"#)]);
+    let told = requested(&[("secret", r#"{"secretName": "db"}"#)]);
     assert_eq!(source(&told), "Secret shop/db");
-    let told = wanted(&[(
+    let told = requested(&[(
         "projected",
         "sources:\n- configMap: {name: a}\n- secret: {name: b}\n",
     )]);
@@ -135,7 +137,7 @@ fn the_namespace_is_the_pods_whatever_else_is_said() {
             ("csi.storage.k8s.io/pod.namespace ", "kube-system"),
         ],
     ] {
-        assert_eq!(source(&wanted(attributes)), "ConfigMap shop/a");
+        assert_eq!(source(&requested(attributes)), "ConfigMap shop/a");
     }
     for attribute in ["name: a\nnamespace: kube-system", "kube-system/a"] {
         refused(request(&[("configMap", attribute)]));
@@ -145,9 +147,9 @@ fn the_namespace_is_the_pods_whatever_else_is_said() {
 #[test]
 fn settings_change_by_what_is_said() {
     let plain = Settings::default();
-    let told = wanted(&[("configMap", "a")]).settings;
+    let told = requested(&[("configMap", "a")]).settings;
     assert_eq!((told.drain, told.compat), (plain.drain, Compat::None));
-    let told = wanted(&[("configMap", "a"), ("compat", "dotdata")]).settings;
+    let told = requested(&[("configMap", "a"), ("compat", "dotdata")]).settings;
     assert_eq!((told.drain, told.compat), (plain.drain, Compat::Dotdata));
     for (text, drain) in [
         ("0", 0),
@@ -157,7 +159,7 @@ fn settings_change_by_what_is_said() {
         ("10s", 10_000),
         ("10000", 10_000),
     ] {
-        let told = wanted(&[("configMap", "a"), ("drain", text)]).settings;
+        let told = requested(&[("configMap", "a"), ("drain", text)]).settings;
         assert_eq!(told.drain, Duration::from_millis(drain), "{text}");
     }
     for text in [
@@ -186,7 +188,7 @@ fn settings_change_by_what_is_said() {
 #[test]
 fn mountpoints_are_paths_in_the_volume() {
     let paths = |text| {
-        let told = wanted(&[("configMap", "a"), ("mountpoints", text)]);
+        let told = requested(&[("configMap", "a"), ("mountpoints", text)]);
         let paths = told.spec.mountpoints.iter();
         paths.map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
@@ -224,7 +226,7 @@ fn what_a_group_means_and_what_cannot_be_had() {
         ("0", Some(0)),
         ("2147483647", Some(2_147_483_647)),
     ] {
-        let told = rules().wanted(with(group(text))).expect("a group");
+        let told = rules().publish_request(with(group(text))).expect("a group");
         assert_eq!(told.spec.fs_group, gid);
     }
     for text in ["2147483648", "-1", "staff", " 1"] {
@@ -262,7 +264,10 @@ fn read_only_or_not_is_all_the_same() {
     let both = [true, false].map(|readonly| {
         let mut request = request(&[("configMap", "a")]);
         request.readonly = readonly;
-        rules().wanted(request).expect("both are taken").spec
+        rules()
+            .publish_request(request)
+            .expect("both are taken")
+            .spec
     });
     assert_eq!(both[0], both[1]);
 }
@@ -277,7 +282,7 @@ fn what_is_missing_is_told_in_csi_sanitys_order() {
     assert_eq!(refused(request), "volume_capability is missing");
 
     let unpublish = |id: &str, path: &str| {
-        unwanted(NodeUnpublishVolumeRequest {
+        unpublish_request(NodeUnpublishVolumeRequest {
             volume_id: id.into(),
             target_path: path.into(),
         })
@@ -288,7 +293,7 @@ fn what_is_missing_is_told_in_csi_sanitys_order() {
     assert_eq!(unpublish("v", "/t"), Ok(("v".into(), "/t".into())));
 
     let stats = |id: &str, path: &str| {
-        measured(NodeGetVolumeStatsRequest {
+        stats_request(NodeGetVolumeStatsRequest {
             volume_id: id.into(),
             volume_path: path.into(),
             staging_target_path: String::new(),

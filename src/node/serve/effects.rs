@@ -39,15 +39,15 @@ impl Serve {
         warn!("{why}");
         for slot in self.slots.values() {
             if let Some(hosted) = &slot.hosted
-                && hosted.wanted.spec.objects().contains(key)
+                && hosted.request.spec.objects().contains(key)
             {
-                let (volume, why) = (hosted.wanted.name.clone(), why.to_owned());
+                let (volume, why) = (hosted.request.name.clone(), why.to_owned());
                 let note = if hosted.published.is_some() {
                     Note::Unreadable { volume, why }
                 } else {
                     Note::Missing { volume, why }
                 };
-                self.parts.events.tell(&hosted.wanted.pod, note);
+                self.parts.events.tell(&hosted.request.pod, note);
             }
         }
     }
@@ -77,9 +77,9 @@ impl Serve {
                 let why = self.why_not(&volume);
                 if let Some(hosted) = self.hosted(&volume) {
                     info!(volume = hosted.name(), "{why}");
-                    let volume = hosted.wanted.name.clone();
+                    let volume = hosted.request.name.clone();
                     let note = Note::Missing { volume, why };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
+                    self.parts.events.tell(&hosted.request.pod, note);
                 }
             }
             Effect::Refused { volume, refusal } => {
@@ -94,12 +94,12 @@ impl Serve {
                         volume: name,
                         refusal,
                     });
-                    let volume = hosted.wanted.name.clone();
+                    let volume = hosted.request.name.clone();
                     let note = match hosted.published {
                         Some(_) => Note::Refused { volume, why },
                         None => Note::Missing { volume, why },
                     };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
+                    self.parts.events.tell(&hosted.request.pod, note);
                 }
             }
             Effect::Recovered { volume } => {
@@ -109,9 +109,9 @@ impl Serve {
                     }
                     let name = Arc::from(hosted.name());
                     self.parts.facts.tell(Fact::Recovered { volume: name });
-                    let volume = hosted.wanted.name.clone();
+                    let volume = hosted.request.name.clone();
                     let note = Note::Recovered { volume };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
+                    self.parts.events.tell(&hosted.request.pod, note);
                 }
             }
         }
@@ -129,8 +129,8 @@ impl Serve {
             published.offer(snapshot);
         } else if !slot.busy {
             slot.busy = true;
-            let (name, wanted) = (hosted.name(), &hosted.wanted);
-            let (target, settings) = (wanted.target.clone(), wanted.settings);
+            let (name, request) = (hosted.name(), &hosted.request);
+            let (target, settings) = (request.target.clone(), request.settings);
             let publisher = self.parts.publisher.clone();
             let (tell, id) = (self.tell.clone(), id.clone());
             tokio::task::spawn_blocking(move || {

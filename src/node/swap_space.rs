@@ -1,5 +1,5 @@
-//! Whether what this process holds could be written to a swap device. Secrets never touch a disk
-//! (design.md section 9), so they are refused where it could.
+//! Whether what this process holds could be written to a swap device. Secrets never touch a disk,
+//! so they are refused where it could (docs/OPERATIONS.md, Secrets, swap and core dumps).
 
 use std::fs;
 use std::path::{Path, PathBuf};

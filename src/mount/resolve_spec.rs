@@ -32,7 +32,7 @@ pub enum VolumeError {
 
 /// What the volume is to show, by which name. `troubles` are the files of the source that could not
 /// be read.
-pub(super) fn wanted(
+pub(super) fn resolve(
     options: &Options,
     source: Option<&Manifests>,
     troubles: &mut Vec<SourceError>,

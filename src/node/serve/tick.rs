@@ -8,7 +8,7 @@ use livemount_engine::engine::VolumeId;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::super::{NodeError, departure};
+use super::super::{NodeError, terminating_pods};
 use super::{Done, Serve};
 use crate::observe::Note;
 
@@ -16,12 +16,12 @@ use crate::observe::Note;
 /// again within two minutes, or unpublishes it.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 /// How often it is asked which pods stay, while a publish waits.
-const DEPARTURES: Duration = Duration::from_secs(2);
+const ASK_PODS: Duration = Duration::from_secs(2);
 
 impl Serve {
     /// Answers the publish calls of pods that are gone or on their way, so that the kubelet unpublishes.
     pub(super) fn let_go(&mut self, staying: Option<&BTreeSet<String>>) {
-        self.ask_again = Some(Instant::now() + DEPARTURES);
+        self.ask_again = Some(Instant::now() + ASK_PODS);
         let Some(staying) = staying else {
             return;
         };
@@ -30,13 +30,13 @@ impl Serve {
             .values_mut()
             .filter_map(|slot| slot.hosted.as_mut());
         for hosted in hosted.filter(|hosted| hosted.published.is_none()) {
-            if !staying.contains(&hosted.wanted.pod.uid) {
-                hosted.answer(Err(NodeError::Departing));
+            if !staying.contains(&hosted.request.pod.uid) {
+                hosted.answer(Err(NodeError::PodTerminating));
             }
         }
     }
 
-    pub(super) fn look(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.parts.pulse.beat();
         let now = Instant::now();
         let mut forgotten = Vec::new();
@@ -73,10 +73,10 @@ impl Serve {
                     hosted.lost = true;
                     published.set_trouble(Some("the mount was ended from outside".into()));
                     let note = Note::MountLost {
-                        volume: hosted.wanted.name.clone(),
+                        volume: hosted.request.name.clone(),
                         why: "its FUSE connection was ended from outside".into(),
                     };
-                    self.parts.events.tell(&hosted.wanted.pod, note);
+                    self.parts.events.tell(&hosted.request.pod, note);
                 }
                 None if !slot.busy && now - hosted.asked > FORGOTTEN => forgotten.push(id.clone()),
                 _ => {}
@@ -89,7 +89,7 @@ impl Serve {
             let (client, node) = (self.parts.client.clone(), self.parts.node.clone());
             let tell = self.tell.clone();
             tokio::spawn(async move {
-                let _ = tell.send(Done::Asked(departure::staying(client, node).await));
+                let _ = tell.send(Done::Asked(terminating_pods::staying(client, node).await));
             });
         }
         for id in forgotten {

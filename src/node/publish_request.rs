@@ -20,7 +20,7 @@ pub struct PodRef {
 
 /// A volume that is to be published.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PublishRequest {
     /// The CSI volume id; names the volume for its whole life.
     pub id: String,
     /// The path that the kubelet wants it at.

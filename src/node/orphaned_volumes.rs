@@ -26,14 +26,14 @@ struct VolumeData {
 
 /// A volume that a predecessor published, as far as files can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lost {
+pub(super) struct OrphanedVolume {
     uid: String,
     volume: String,
 }
 
 /// All of them. To be called before the first publish; afterwards there are volumes that are well.
-pub(super) fn find(pods: &Path, driver: &str) -> Vec<Lost> {
-    let mut lost = Vec::new();
+pub(super) fn find(pods: &Path, driver: &str) -> Vec<OrphanedVolume> {
+    let mut orphaned = Vec::new();
     for pod in names(pods) {
         let volumes = pods.join(&pod).join("volumes/kubernetes.io~csi");
         for volume in names(&volumes) {
@@ -42,14 +42,14 @@ pub(super) fn find(pods: &Path, driver: &str) -> Vec<Lost> {
                 serde_json::from_slice::<VolumeData>(&data).is_ok_and(|data| data.driver == driver)
             });
             if ours {
-                lost.push(Lost {
+                orphaned.push(OrphanedVolume {
                     uid: pod.clone(),
                     volume,
                 });
             }
         }
     }
-    lost
+    orphaned
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -62,12 +62,17 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// Tells the pods, once it is known what they are called. Those that do not run yet lose nothing: the
 /// kubelet publishes their volumes again.
-pub(super) async fn tell(lost: Vec<Lost>, client: kube::Client, node: String, events: PodEvents) {
-    if lost.is_empty() {
+pub(super) async fn tell(
+    orphaned: Vec<OrphanedVolume>,
+    client: kube::Client,
+    node: String,
+    events: PodEvents,
+) {
+    if orphaned.is_empty() {
         return;
     }
     info!(
-        volumes = lost.len(),
+        volumes = orphaned.len(),
         "a predecessor's volumes: their pods have to be restarted"
     );
     let here = ListParams::default().fields(&format!("spec.nodeName={node}"));
@@ -91,7 +96,7 @@ pub(super) async fn tell(lost: Vec<Lost>, client: kube::Client, node: String, ev
         let (Some("Running"), Some(uid)) = (phase, metadata.uid) else {
             continue;
         };
-        for lost in lost.iter().filter(|lost| lost.uid == uid) {
+        for orphaned in orphaned.iter().filter(|orphaned| orphaned.uid == uid) {
             let pod = PodRef {
                 namespace: metadata.namespace.clone().unwrap_or_default(),
                 name: metadata.name.clone().unwrap_or_default(),
@@ -100,7 +105,7 @@ pub(super) async fn tell(lost: Vec<Lost>, client: kube::Client, node: String, ev
             events.tell(
                 &pod,
                 Note::MountLost {
-                    volume: lost.volume.clone(),
+                    volume: orphaned.volume.clone(),
                     why: "the node plugin was restarted; delete the pod to have it mounted anew"
                         .into(),
                 },
@@ -129,10 +134,10 @@ mod tests {
         write("u1", "b", r#"{"driverName":"theirs"}"#);
         write("u2", "c", "{");
         write("u3", "d", r#"{"driverName":"ours"}"#);
-        let lost = find(pods.path(), "ours");
-        let found: Vec<_> = lost
+        let orphaned = find(pods.path(), "ours");
+        let found: Vec<_> = orphaned
             .iter()
-            .map(|lost| (lost.uid.as_str(), lost.volume.as_str()))
+            .map(|orphaned| (orphaned.uid.as_str(), orphaned.volume.as_str()))
             .collect();
         assert_eq!(found, [("u1", "a"), ("u3", "d")]);
         assert!(find(Path::new("/nonexistent"), "ours").is_empty());
