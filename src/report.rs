@@ -44,8 +44,8 @@ pub struct VolumeReport {
     /// How many bytes these hold.
     pub bytes: u64,
     /// Why it does not show the newest that its objects say, where that is so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// The version that an open gets now.
     pub current: Version,
     /// Older versions that somebody still holds, the newest first.
@@ -87,7 +87,7 @@ impl VolumeReport {
         shown: &Snapshot,
         served: &[Served],
         dropped: u64,
-        trouble: Option<String>,
+        condition: Option<String>,
     ) -> Self {
         // A volume always serves something.
         let (current, earlier) = served.split_first().map_or_else(
@@ -100,7 +100,7 @@ impl VolumeReport {
             target: target.to_owned(),
             files: shown.files().count(),
             bytes: shown.bytes(),
-            trouble,
+            condition,
             current,
             older,
             former,
@@ -156,8 +156,8 @@ impl fmt::Display for VolumeReport {
             "  {}, {files} files, {bytes} bytes",
             self.current.objects.join(", ")
         )?;
-        if let Some(trouble) = &self.trouble {
-            writeln!(f, "  REFUSED, the last good version stays: {trouble}")?;
+        if let Some(condition) = &self.condition {
+            writeln!(f, "  REFUSED, the last good version stays: {condition}")?;
         }
         writeln!(f, "  {}", self.current)?;
         for older in &self.older {

@@ -102,7 +102,7 @@ fn facts(volume: &str) -> Vec<Fact> {
             why: "no".into(),
             serving: true,
         },
-        Fact::Unbrought {
+        Fact::FailedOperation {
             volume: name(),
             what: "ring a".into(),
             why: "no".into(),

@@ -5,7 +5,7 @@
 //! not know what is mounted, whether a commit has been carried out, or where objects come from, and
 //! it compares no versions: the source says what is true now.
 //!
-//! Deletion and return are the kubelet's (kubernetes.md 1.4): an object that is not optional leaves
+//! Deletion and return are the kubelet's (`SetUpAt`, `pkg/volume/configmap/configmap.go`): an object that is not optional leaves
 //! the volume as it is, an optional one takes its files with it, and uids are not compared. An
 //! immutable object that a volume has shown stays in it for the volume's life, as the kubelet stops
 //! looking at it; every new volume reads it afresh, which the kubelet's does not.
@@ -15,7 +15,7 @@ mod event;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use event::{Effect, Event, Trouble, VolumeId};
+pub use event::{Condition, Effect, Event, VolumeId};
 
 use crate::object::{Object, ObjectKey};
 use crate::render::{Refusal, Rendered, Warning, render};
@@ -39,7 +39,7 @@ struct Volume {
     /// The immutable objects that it has shown.
     frozen: BTreeMap<ObjectKey, Arc<Object>>,
     /// What was told and still holds.
-    trouble: Option<Trouble>,
+    condition: Option<Condition>,
     warnings: Vec<Warning>,
 }
 
@@ -111,8 +111,8 @@ impl Engine {
     }
 
     /// Why the volume does not show the newest of its objects, as it was told.
-    pub fn trouble(&self, volume: &VolumeId) -> Option<&Trouble> {
-        self.volumes.get(volume)?.trouble.as_ref()
+    pub fn condition(&self, volume: &VolumeId) -> Option<&Condition> {
+        self.volumes.get(volume)?.condition.as_ref()
     }
 
     fn publish(&mut self, id: &VolumeId, spec: &Spec, effects: &mut Vec<Effect>) {
@@ -235,7 +235,7 @@ impl Volume {
             spec,
             latest: None,
             frozen: BTreeMap::new(),
-            trouble: None,
+            condition: None,
             warnings: Vec::new(),
         }
     }
@@ -261,24 +261,24 @@ impl Volume {
                 snapshot,
             });
         }
-        if let Some(Trouble::Refused(_)) = self.trouble.take() {
+        if let Some(Condition::Refused(_)) = self.condition.take() {
             effects.push(Effect::Recovered { volume: volume() });
         }
     }
 
     fn refuse(&mut self, id: &VolumeId, refusal: Refusal, effects: &mut Vec<Effect>) {
-        let trouble = match refusal {
-            Refusal::Missing { object } if self.latest.is_none() => Trouble::Waiting(object),
-            refusal => Trouble::Refused(refusal),
+        let condition = match refusal {
+            Refusal::Missing { object } if self.latest.is_none() => Condition::Waiting(object),
+            refusal => Condition::Refused(refusal),
         };
-        if self.trouble.as_ref() == Some(&trouble) {
+        if self.condition.as_ref() == Some(&condition) {
             return;
         }
-        self.trouble = Some(trouble.clone());
+        self.condition = Some(condition.clone());
         let volume = id.clone();
-        effects.push(match trouble {
-            Trouble::Waiting(object) => Effect::Waiting { volume, object },
-            Trouble::Refused(refusal) => Effect::Refused { volume, refusal },
+        effects.push(match condition {
+            Condition::Waiting(object) => Effect::Waiting { volume, object },
+            Condition::Refused(refusal) => Effect::Refused { volume, refusal },
         });
     }
 }

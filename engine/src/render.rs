@@ -1,5 +1,5 @@
 //! Rendering: a spec and its objects become a snapshot, as the kubelet would write them
-//! (kubernetes.md 1.1 to 1.3).
+//! (`MakePayload`, `pkg/volume/configmap/configmap.go`).
 //!
 //! All or nothing: one part that cannot be rendered refuses the whole, and the volume keeps what it
 //! showed. Whether an absent object is truly absent or only not read yet is not known here: the

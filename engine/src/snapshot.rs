@@ -15,7 +15,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::object::{Bytes, ObjectKey};
 use crate::path::RelPath;
 
-/// Permission bits of a volume's root folder (kubernetes.md 1.3, a `configMap` volume's).
+/// Permission bits of a volume's root folder (`perm`, `pkg/volume/emptydir/empty_dir.go`: a
+/// `configMap` volume is set up in one).
 pub(crate) const ROOT_MODE: u16 = 0o777;
 
 /// The key of every hash that may be seen from outside. Without it a hash of a Secret's value would
@@ -125,7 +126,7 @@ pub struct Snapshot {
     /// The objects that were rendered, each once, in the spec's order; an optional one that does not
     /// exist is not among them.
     pub objects: Vec<ObjectVersion>,
-    /// Permission bits of the volume's root folder (kubernetes.md 1.3).
+    /// Permission bits of the volume's root folder.
     pub root_mode: u16,
     /// The group that owns everything; 0 without an fsGroup.
     pub gid: u32,
@@ -135,7 +136,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The volume before its first commit: a root without names, owned by root (kubernetes.md 1.3).
+    /// The volume before its first commit: a root without names, owned by root.
     pub fn empty(key: &HashKey) -> Self {
         Self::seal(key, BTreeMap::new(), Vec::new(), ROOT_MODE, 0)
     }

@@ -70,7 +70,8 @@ pub struct Spec {
     pub sources: Vec<Source>,
     /// The mode of files for which no item says another.
     pub default_mode: Mode,
-    /// The group that owns every file, as a pod's `fsGroup` (kubernetes.md 1.3).
+    /// The group that owns every file, as a pod's `fsGroup` (`SetVolumeOwnership`,
+    /// `pkg/volume/volume_linux.go`).
     pub fs_group: Option<u32>,
     /// Folders that hold nothing: other volumes are mounted on them.
     pub mountpoints: Vec<RelPath>,

@@ -2,18 +2,18 @@
 
 use fuser::Errno;
 
-use crate::volume::Denied;
+use crate::volume::FsError;
 
-pub(super) fn errno(denied: Denied) -> Errno {
-    match denied {
-        Denied::NoName => Errno::ENOENT,
-        Denied::Stale => Errno::ESTALE,
-        Denied::ReadOnly => Errno::EROFS,
-        Denied::NotDir => Errno::ENOTDIR,
-        Denied::IsDir => Errno::EISDIR,
-        Denied::NotALink => Errno::EINVAL,
-        Denied::NoAttr => Errno::ENODATA,
-        Denied::Exists => Errno::EEXIST,
-        Denied::NotEmpty => Errno::ENOTEMPTY,
+pub(super) fn errno(error: FsError) -> Errno {
+    match error {
+        FsError::NoName => Errno::ENOENT,
+        FsError::Stale => Errno::ESTALE,
+        FsError::ReadOnly => Errno::EROFS,
+        FsError::NotDir => Errno::ENOTDIR,
+        FsError::IsDir => Errno::EISDIR,
+        FsError::NotALink => Errno::EINVAL,
+        FsError::NoAttr => Errno::ENODATA,
+        FsError::Exists => Errno::EEXIST,
+        FsError::NotEmpty => Errno::ENOTEMPTY,
     }
 }

@@ -19,7 +19,7 @@ use fuser::{
 
 use super::errno::errno;
 use super::xattr;
-use crate::volume::{Attr, Denied, FileType, Looked, Opened, Reader, Volume};
+use crate::volume::{Attr, FileType, FsError, Looked, Opened, Reader, Volume};
 
 /// How long the kernel may believe a name or an attribute: as long as it likes.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -66,35 +66,35 @@ fn file_attr(attr: &Attr) -> FileAttr {
 }
 
 /// A name as the volume knows names: all of them are UTF-8, so another one is not there.
-fn name(name: &OsStr) -> Result<&str, Denied> {
-    name.to_str().ok_or(Denied::NoName)
+fn name(name: &OsStr) -> Result<&str, FsError> {
+    name.to_str().ok_or(FsError::NoName)
 }
 
-fn empty(result: Result<(), Denied>, reply: ReplyEmpty) {
+fn empty(result: Result<(), FsError>, reply: ReplyEmpty) {
     match result {
         Ok(()) => reply.ok(),
-        Err(denied) => reply.error(errno(denied)),
+        Err(error) => reply.error(errno(error)),
     }
 }
 
 /// KEEP_CACHE because every open without it drops the page cache that all handles share; NOFLUSH
 /// saves a round trip at close.
-fn opened(result: Result<Opened, Denied>, reply: ReplyOpen) {
+fn opened(result: Result<Opened, FsError>, reply: ReplyOpen) {
     let flags =
         FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
     match result {
         Ok(opened) => reply.opened(FileHandle(opened.number), flags),
-        Err(denied) => reply.error(errno(denied)),
+        Err(error) => reply.error(errno(error)),
     }
 }
 
 /// The size alone where 0 bytes are asked for, as getxattr(2) has it.
-fn sized(value: Result<Vec<u8>, Denied>, size: u32, reply: ReplyXattr) {
+fn sized(value: Result<Vec<u8>, FsError>, size: u32, reply: ReplyXattr) {
     match value {
         Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
         Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
         Ok(value) => reply.data(&value),
-        Err(denied) => reply.error(errno(denied)),
+        Err(error) => reply.error(errno(error)),
     }
 }
 
@@ -113,7 +113,7 @@ impl fuser::Filesystem for Filesystem {
                 let ttl = if lasting { TTL } else { Duration::ZERO };
                 reply.entry(&ttl, &file_attr(&attr), Generation(generation));
             }
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -131,7 +131,7 @@ impl fuser::Filesystem for Filesystem {
                 };
                 reply.attr(&ttl, &file_attr(&attr));
             }
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -162,11 +162,11 @@ impl fuser::Filesystem for Filesystem {
         let rung = if mtime_alone {
             self.volume.ring(ino.0)
         } else {
-            Err(Denied::ReadOnly)
+            Err(FsError::ReadOnly)
         };
         match rung {
             Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -193,7 +193,7 @@ impl fuser::Filesystem for Filesystem {
         };
         match self.volume.read(ino.0, handle.0, (offset, size), reader) {
             Ok((bytes, part)) => reply.data(&bytes[part]),
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -212,7 +212,7 @@ impl fuser::Filesystem for Filesystem {
         match self.volume.ring(ino.0) {
             // At most MAX_WRITE.
             Ok(_) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -243,7 +243,7 @@ impl fuser::Filesystem for Filesystem {
         });
         match listed {
             Ok(()) => reply.ok(),
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 
@@ -267,7 +267,7 @@ impl fuser::Filesystem for Filesystem {
             (Ok(from), Ok(to)) if flags.is_empty() => {
                 self.volume.rename((parent.0, from), (new_parent.0, to))
             }
-            _ => Err(Denied::ReadOnly),
+            _ => Err(FsError::ReadOnly),
         };
         empty(result, reply);
     }
@@ -305,7 +305,7 @@ impl fuser::Filesystem for Filesystem {
                 .label(ino.0)
                 .and_then(|label| xattr::value(&label, name)),
             // The kernel asks for security attributes all the time.
-            None => Err(Denied::NoAttr),
+            None => Err(FsError::NoAttr),
         };
         sized(value.map(String::into_bytes), size, reply);
     }
@@ -313,8 +313,8 @@ impl fuser::Filesystem for Filesystem {
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let names = match self.volume.label(ino.0) {
             Ok(label) => Ok(xattr::names(&label)),
-            Err(Denied::NoAttr) => Ok(Vec::new()),
-            Err(denied) => Err(denied),
+            Err(FsError::NoAttr) => Ok(Vec::new()),
+            Err(error) => Err(error),
         };
         sized(names, size, reply);
     }
@@ -381,7 +381,7 @@ impl fuser::Filesystem for Filesystem {
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
         match self.volume.readlink(ino.0) {
             Ok(target) => reply.data(target.as_bytes()),
-            Err(denied) => reply.error(errno(denied)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 

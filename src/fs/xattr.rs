@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use livemount_engine::snapshot::ObjectVersion;
 
-use crate::volume::{Denied, Label};
+use crate::volume::{FsError, Label};
 
 const PREFIX: &str = "user.livemount.";
 
@@ -28,9 +28,9 @@ pub(super) fn is_ours(name: &str) -> bool {
 }
 
 /// An attribute's value.
-pub(super) fn value(label: &Label, name: &str) -> Result<String, Denied> {
-    let name = name.strip_prefix(PREFIX).ok_or(Denied::NoAttr)?;
-    find(label, name).ok_or(Denied::NoAttr)
+pub(super) fn value(label: &Label, name: &str) -> Result<String, FsError> {
+    let name = name.strip_prefix(PREFIX).ok_or(FsError::NoAttr)?;
+    find(label, name).ok_or(FsError::NoAttr)
 }
 
 /// The names of the attributes that have a value, each ended by a NUL as listxattr(2) wants them.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livemount_engine::engine::{Effect, Engine, Event, Trouble, VolumeId};
+use livemount_engine::engine::{Condition, Effect, Engine, Event, VolumeId};
 use livemount_engine::object::{Object, ObjectKey};
 use livemount_engine::render::Refusal;
 use livemount_engine::snapshot::Snapshot;
@@ -133,7 +133,7 @@ impl Mount {
                 // That it is mounted now was told by `show`.
                 Effect::Recovered { .. } if !mounted => {}
                 Effect::Recovered { volume } => {
-                    self.set_trouble(None);
+                    self.set_condition(None);
                     let volume = Arc::from(volume.as_str());
                     self.facts.tell(Fact::Recovered { volume });
                 }
@@ -146,20 +146,20 @@ impl Mount {
         if self.published.is_none() {
             return self.say_what_is_waited_for();
         }
-        self.set_trouble(Some(refusal.to_string()));
+        self.set_condition(Some(refusal.to_string()));
         let volume = Arc::from(volume.as_str());
         self.facts.tell(Fact::Refused { volume, refusal });
     }
 
-    fn set_trouble(&self, trouble: Option<String>) {
+    fn set_condition(&self, condition: Option<String>) {
         if let Some(published) = &self.published {
-            published.set_trouble(trouble);
+            published.set_condition(condition);
         }
     }
 
     fn say_what_is_waited_for(&self) {
-        if let Some(trouble) = self.engine.trouble(&self.volume) {
-            warn!("{} in {}", in_words(trouble), self.origin);
+        if let Some(condition) = self.engine.condition(&self.volume) {
+            warn!("{} in {}", in_words(condition), self.origin);
         }
     }
 
@@ -224,10 +224,10 @@ impl Mount {
     }
 }
 
-fn in_words(trouble: &Trouble) -> String {
-    match trouble {
-        Trouble::Waiting(object) => format!("waiting for {object}"),
-        Trouble::Refused(refusal) => refusal.to_string(),
+fn in_words(condition: &Condition) -> String {
+    match condition {
+        Condition::Waiting(object) => format!("waiting for {object}"),
+        Condition::Refused(refusal) => refusal.to_string(),
     }
 }
 

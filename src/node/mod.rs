@@ -43,7 +43,7 @@ use attributes::Rules;
 use identity::Identity;
 use listen::{ListenError, Services, Sockets};
 use node_service::NodeService;
-use observe::http::Pulse;
+use observe::http::Heartbeat;
 use registration::{Registered, Registration};
 use serve::{Parts, Serve};
 
@@ -233,8 +233,8 @@ impl Node {
         let (volumes, asked) =
             Volumes::new(self.hand.clone(), options.publish_wait, options.allow_swap);
         let registered = Registered::default();
-        let pulse = Pulse::new(TURN);
-        self.tell_http(&volumes, &registered, &pulse).await?;
+        let heartbeat = Heartbeat::new(TURN);
+        self.tell_http(&volumes, &registered, &heartbeat).await?;
         allocatable::learn(&cluster, &options.node_name).await;
         let (source, heard) = cluster.source();
         self.measure(&source, &volumes);
@@ -246,7 +246,7 @@ impl Node {
             facts: self.facts.clone(),
             events,
             volumes: volumes.clone(),
-            pulse,
+            heartbeat,
             client: cluster.client(),
             node: options.node_name.clone(),
         };
@@ -269,18 +269,18 @@ impl Node {
         &self,
         volumes: &Volumes,
         registered: &Registered,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> Result<(), StartError> {
         let address = self.options.http;
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Http { address, source })?;
-        let pulse = pulse.clone();
+        let heartbeat = heartbeat.clone();
         let (volumes, registered) = (volumes.clone(), registered.clone());
         tokio::spawn(observe::http::serve(
             listener,
             Arc::clone(&self.metrics),
-            move || pulse.check(),
+            move || heartbeat.check(),
             move || volumes.ready().and_then(|()| registered.ready()),
         ));
         Ok(())
@@ -345,9 +345,9 @@ impl Node {
             now.facts_lost = facts.lost();
             now.publishes_waiting = volumes.waiting();
             let (mut pinned, mut bytes) = (0, 0);
-            for volume in publisher.standings() {
+            for volume in publisher.stats() {
                 now.volumes += 1;
-                now.volumes_in_trouble += u64::from(volume.in_trouble);
+                now.volumes_in_trouble += u64::from(volume.has_condition);
                 now.behind = now.behind.max(volume.behind);
                 pinned += volume.pinned_versions;
                 bytes += volume.pinned_bytes;

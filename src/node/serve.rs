@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use livemount_engine::engine::{Engine, Event, Trouble, VolumeId};
+use livemount_engine::engine::{Condition, Engine, Event, VolumeId};
 use livemount_engine::object::ObjectKey;
 use livemount_engine::snapshot::Snapshot;
 use livemount_hand::{Hand, Unbind};
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::slot::{HostedVolume, Slot, Waiter};
 use super::volumes::{Ask, Reply};
 use super::{NodeError, PublishRequest, Volumes};
-use crate::observe::http::Pulse;
+use crate::observe::http::Heartbeat;
 use crate::observe::{Facts, PodEvents};
 use crate::publish::{PublishError, Published, Publisher};
 use crate::source::kube::{Heard, KubeSource};
@@ -60,7 +60,7 @@ pub(super) struct Parts {
     pub(super) facts: Facts,
     pub(super) events: PodEvents,
     pub(super) volumes: Volumes,
-    pub(super) pulse: Pulse,
+    pub(super) heartbeat: Heartbeat,
     pub(super) client: kube::Client,
     /// This node's name.
     pub(super) node: String,
@@ -287,8 +287,8 @@ impl Serve {
                     "published at {}",
                     hosted.request.target.display()
                 );
-                let trouble = self.parts.engine.trouble(id);
-                published.set_trouble(trouble.map(in_words));
+                let condition = self.parts.engine.condition(id);
+                published.set_condition(condition.map(in_words));
                 let published = Arc::new(published);
                 if let Some(latest) = self.parts.engine.latest(id)
                     && !Arc::ptr_eq(latest, snapshot)
@@ -332,8 +332,8 @@ impl Serve {
         if let Some(why) = objects.iter().find_map(|key| self.failing.get(*key)) {
             return why.clone();
         }
-        match (self.parts.engine.trouble(id), objects.first()) {
-            (Some(trouble), _) => in_words(trouble),
+        match (self.parts.engine.condition(id), objects.first()) {
+            (Some(condition), _) => in_words(condition),
             (None, Some(key)) => format!("{key} could not be read yet"),
             (None, None) => "the mount has not finished yet".into(),
         }
@@ -351,9 +351,9 @@ pub(super) fn try_mount(
     Ok(published.unpublish(Unbind::Detach)?)
 }
 
-fn in_words(trouble: &Trouble) -> String {
-    match trouble {
-        Trouble::Waiting(object) => format!("{object} does not exist"),
-        Trouble::Refused(refusal) => refusal.to_string(),
+fn in_words(condition: &Condition) -> String {
+    match condition {
+        Condition::Waiting(object) => format!("{object} does not exist"),
+        Condition::Refused(refusal) => refusal.to_string(),
     }
 }

@@ -42,7 +42,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Answers until the future is dropped. `alive` is asked for /healthz ([`Pulse::check`]), `ready` for
+/// Answers until the future is dropped. `alive` is asked for /healthz ([`Heartbeat::check`]), `ready` for
 /// /readyz: whether something is as it should be, and if not, why not in one sentence. Neither may wait.
 pub async fn serve(
     listener: TcpListener,
@@ -120,14 +120,14 @@ async fn scraped(metrics: Arc<Metrics>) -> Response {
 /// The beat of an event loop, for /healthz: a loop that waits for what does not come answers nobody,
 /// while the process looks well.
 #[derive(Clone, Debug)]
-pub struct Pulse {
+pub struct Heartbeat {
     began: Instant,
     /// Milliseconds after `began`.
     last: Arc<AtomicU64>,
     within: Duration,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Of a loop that beats now, and again within this time or is taken for stuck.
     pub fn new(within: Duration) -> Self {
         Self {

@@ -35,7 +35,7 @@ pub fn log(fact: &Fact) {
             why,
             serving: false,
         } => warn!("refused: {why}"),
-        Fact::Unbrought { volume, what, why } => {
+        Fact::FailedOperation { volume, what, why } => {
             warn!(%volume, "could not {what}, which is tried again: {why}");
         }
         Fact::NoThread { volume, why } => warn!(

@@ -111,8 +111,8 @@ impl Metrics {
             Fact::Unreadable { .. } => {
                 set.unreadable.inc();
             }
-            Fact::Unbrought { .. } => {
-                set.unbrought.inc();
+            Fact::FailedOperation { .. } => {
+                set.failed_operations.inc();
             }
             Fact::NoThread { .. } => {
                 set.no_thread.inc();

@@ -85,7 +85,7 @@ pub enum Fact {
         serving: bool,
     },
     /// A change that the kernel refused. The next commit tries again.
-    Unbrought {
+    FailedOperation {
         /// The volume's name.
         volume: Arc<str>,
         /// What was to be done, with its path.

@@ -1,4 +1,4 @@
-//! One commit, step by step, in the order that the promises depend on (design.md section 7): drain,
+//! One commit, step by step, in the order that the promises depend on (docs/ARCHITECTURE.md, "A commit"): drain,
 //! swap, invalidate, rename in, ring, unlink.
 //!
 //! Nothing here holds a lock across a system call or a message. The only system call on a FUSE
@@ -50,12 +50,12 @@ impl Committer {
         self.empty_caches(next, &plan);
         let swapped = match volume.swap(next, &plan, self.settings.compat, SystemTime::now()) {
             Ok(swapped) => swapped,
-            Err(denied) => {
+            Err(error) => {
                 // A plan is made from what the volume shows, so this is a fault of ours; it must not
                 // hold up the opens as well.
                 volume.abandon(&plan);
                 volume.unpark();
-                self.unbrought("make the new version current".into(), &denied.to_string());
+                self.failed_operation("make the new version current".into(), &error.to_string());
                 return Outcome::Partly;
             }
         };
@@ -91,8 +91,8 @@ impl Committer {
         outcome
     }
 
-    fn unbrought(&self, what: String, why: &str) {
-        self.facts.tell(Fact::Unbrought {
+    fn failed_operation(&self, what: String, why: &str) {
+        self.facts.tell(Fact::FailedOperation {
             volume: self.volume.name().into(),
             what,
             why: why.to_owned(),
@@ -128,19 +128,21 @@ impl Committer {
                     match errno {
                         // Without a name or a connection there is nothing to keep fresh.
                         None | Some(libc::ENOENT | libc::ENOTCONN | libc::ECONNABORTED) => {}
-                        Some(errno) => self.unbrought(format!("stat {path}"), &words(errno)),
+                        Some(errno) => self.failed_operation(format!("stat {path}"), &words(errno)),
                     }
                 }
             }
             Err(error) if gone(&error) => {}
-            Err(error) => self.unbrought("stat the changed files".into(), &error.to_string()),
+            Err(error) => {
+                self.failed_operation("stat the changed files".into(), &error.to_string())
+            }
         }
     }
 
     /// Has the hand look at the folders of former versions, so that the kernel drops what it only
     /// caches of them. Nobody waits for this: it may fail.
     fn expire(&self) {
-        let names = self.volume.expired_views();
+        let names = self.volume.expired_version_dirs();
         if !names.is_empty() {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let _ = self.hand.refresh(self.id, &names, STUCK);
@@ -183,7 +185,7 @@ impl Committer {
                     return (failed, Outcome::Whole);
                 }
                 Ok(Some(errno)) => {
-                    self.unbrought(what(), &words(errno));
+                    self.failed_operation(what(), &words(errno));
                     failed.extend(op.cloned());
                     self.volume.give_up(done);
                 }
@@ -192,7 +194,7 @@ impl Committer {
                     if gone(&error) {
                         return (failed, Outcome::Whole);
                     }
-                    self.unbrought(what(), &error.to_string());
+                    self.failed_operation(what(), &error.to_string());
                     return (failed, Outcome::Partly);
                 }
             }

@@ -30,7 +30,7 @@ use session::Session;
 /// How a volume and its commits behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The most that a commit waits for fresh readers (design.md, promise 4).
+    /// The most that a commit waits for fresh readers (promise 4).
     pub drain: Duration,
     /// What a commit does beyond its own events.
     pub compat: Compat,
@@ -154,8 +154,8 @@ impl Publisher {
     }
 
     /// How every volume stands, in numbers.
-    pub fn standings(&self) -> Vec<Standing> {
-        self.live().iter().map(|live| live.standing()).collect()
+    pub fn stats(&self) -> Vec<VolumeStats> {
+        self.live().iter().map(|live| live.stats()).collect()
     }
 
     fn live(&self) -> Vec<Arc<Live>> {
@@ -193,7 +193,7 @@ impl Publisher {
             target: target.to_owned(),
             volume,
             queue,
-            trouble: Mutex::default(),
+            condition: Mutex::default(),
         });
         let mut all = inner.live.lock();
         all.retain(|_, live| live.strong_count() > 0);
@@ -209,9 +209,9 @@ impl Publisher {
 
 /// How a volume stands, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// It does not show the newest, as [`Published::set_trouble`] said.
-    pub in_trouble: bool,
+pub struct VolumeStats {
+    /// It does not show the newest, as [`Published::set_condition`] said.
+    pub has_condition: bool,
     /// For how long it has had a newer snapshot than it shows.
     pub behind: Duration,
     /// Older versions that handles keep.
@@ -225,14 +225,14 @@ struct Live {
     target: PathBuf,
     volume: Arc<Volume>,
     queue: Arc<Queue>,
-    trouble: Mutex<Option<String>>,
+    condition: Mutex<Option<String>>,
 }
 
 impl Live {
-    fn standing(&self) -> Standing {
+    fn stats(&self) -> VolumeStats {
         let (pinned_versions, pinned_bytes) = self.volume.pinned();
-        Standing {
-            in_trouble: self.trouble.lock().is_some(),
+        VolumeStats {
+            has_condition: self.condition.lock().is_some(),
             behind: self.queue.behind(),
             pinned_versions,
             pinned_bytes,
@@ -247,7 +247,7 @@ impl Live {
             &shown,
             &self.volume.served(),
             self.volume.dropped_pins(),
-            self.trouble.lock().clone(),
+            self.condition.lock().clone(),
         )
     }
 }
@@ -272,8 +272,8 @@ impl Published {
     }
 
     /// Notes for `livemount status` why the volume does not show the newest, or that it does again.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        *self.live.trouble.lock() = trouble;
+    pub fn set_condition(&self, condition: Option<String>) {
+        *self.live.condition.lock() = condition;
     }
 
     /// Gives a snapshot to be committed. Returns at once; a snapshot that was still waiting is

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use livemount_engine::object::Bytes;
 
-use super::denied::Denied;
+use super::error::FsError;
 
 /// How long after its open an unread handle may still delay a commit: the time in which a program
-/// stats what it opened and reads that many bytes (design.md, promise 4).
+/// stats what it opened and reads that many bytes (promise 4).
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// How much of the past open handles may keep (design.md section 6). Beyond either limit the oldest
+/// How much of the past open handles may keep (promise 3). Beyond either limit the oldest
 /// version is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pins {
@@ -148,12 +148,12 @@ impl Handles {
         number: u64,
         ino: u64,
         end: u64,
-    ) -> Result<(Bytes, bool), Denied> {
-        let handle = self.open.get_mut(&number).ok_or(Denied::Stale)?;
+    ) -> Result<(Bytes, bool), FsError> {
+        let handle = self.open.get_mut(&number).ok_or(FsError::Stale)?;
         if handle.ino != ino {
-            return Err(Denied::Stale);
+            return Err(FsError::Stale);
         }
-        let bytes = handle.bytes.clone().ok_or(Denied::Stale)?;
+        let bytes = handle.bytes.clone().ok_or(FsError::Stale)?;
         let mut drained = false;
         if end >= bytes.len() as u64 {
             let former = std::mem::replace(&mut handle.phase, Phase::Finished);

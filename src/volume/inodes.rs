@@ -35,7 +35,7 @@ pub(super) enum Identity {
     /// A path of the volume.
     Path(FileType, RelPath),
     /// A path of one version, below `..<n>`; none for that folder itself.
-    View(u32, FileType, Option<RelPath>),
+    VersionDir(u32, FileType, Option<RelPath>),
     /// `..data`; a new inode each time that a rename has replaced it, with the version that did.
     Dotdata(u32),
 }
@@ -55,7 +55,7 @@ pub(super) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> u64 {
             });
             hasher.write(path.as_str().as_bytes());
         }
-        Identity::View(version, kind, path) => {
+        Identity::VersionDir(version, kind, path) => {
             hasher.write_u8(match kind {
                 FileType::Dir => 3,
                 FileType::File | FileType::Symlink => 4,

@@ -6,25 +6,27 @@
 //! This module knows no kernel, no fuser and no hand, and can be tested as plain data.
 
 mod armed;
-mod denied;
+mod commit_ops;
+mod error;
+mod fs_ops;
 mod handles;
 mod history;
 mod inodes;
 mod park;
 mod state;
-mod swap;
 mod tree;
-mod views;
+mod version_dirs;
 
 #[cfg(test)]
 mod tests;
 
 pub use armed::ArmedOp;
-pub use denied::Denied;
+pub use commit_ops::{Committing, Compat, Swapped};
+pub use error::FsError;
+pub use fs_ops::{Attr, Label, Listed, Looked};
 pub use handles::{Opened, Pins, Reader};
 pub use history::Served;
 pub use inodes::{FileType, ROOT};
 pub use park::{DrainReport, Parker};
-pub use state::{Attr, Label, Listed, Looked, Volume};
-pub use swap::{Committing, Compat, Swapped};
-pub(crate) use views::DOTDATA;
+pub use state::Volume;
+pub(crate) use version_dirs::DOTDATA;

@@ -1,4 +1,4 @@
-//! Drain and park: what keeps a size and the bytes behind it together (design.md, promise 4).
+//! Drain and park: what keeps a size and the bytes behind it together (promise 4).
 //!
 //! `fstat` cannot be answered per handle, so a commit first waits, within a bound, for those who
 //! opened a file and have not yet read it, and holds back new opens of that file meanwhile. A parked
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::denied::Denied;
+use super::error::FsError;
 use super::handles::Opened;
 use super::state::Volume;
 
 /// What answers an open, now or when it is let go.
-pub(super) type Opener = Box<dyn FnOnce(Result<Opened, Denied>) + Send>;
+pub(super) type Opener = Box<dyn FnOnce(Result<Opened, FsError>) + Send>;
 
 /// The opens that one commit holds back.
 pub(super) struct Park {

@@ -83,7 +83,7 @@ impl Fixture {
         self.volume.lookup(self.files, name).expect(name).attr.ino
     }
 
-    fn open(&self, ino: u64) -> Receiver<Result<Opened, Denied>> {
+    fn open(&self, ino: u64) -> Receiver<Result<Opened, FsError>> {
         let (tell, answer) = channel();
         self.volume.open(ino, false, move |opened| {
             tell.send(opened).expect("the test listens");
@@ -96,12 +96,12 @@ impl Fixture {
         answer.expect("opens").number
     }
 
-    fn read(&self, ino: u64, handle: u64, reader: Reader) -> Result<String, Denied> {
+    fn read(&self, ino: u64, handle: u64, reader: Reader) -> Result<String, FsError> {
         let (bytes, part) = self.volume.read(ino, handle, (0, 4096), reader)?;
         Ok(String::from_utf8_lossy(&bytes[part]).into_owned())
     }
 
-    fn bring(&self, op: &ArmedOp) -> Result<(), Denied> {
+    fn bring(&self, op: &ArmedOp) -> Result<(), FsError> {
         let volume = &self.volume;
         match op {
             ArmedOp::Rename {
@@ -165,7 +165,7 @@ fn promise_1_a_path_keeps_its_number_through_change_and_return() {
     fixture.commit(&[("x", "")]);
     assert_eq!(
         fixture.volume.lookup(fixture.files, "a"),
-        Err(Denied::NoName)
+        Err(FsError::NoName)
     );
     fixture.commit(&[("a", "3")]);
     assert_eq!(fixture.ino("a"), a, "the same after a removal and a return");
@@ -235,7 +235,7 @@ fn promise_3_a_handle_reads_what_it_opened_and_the_page_cache_what_is_current() 
     let other = fixture.ino("a") ^ 1;
     assert_eq!(
         fixture.read(other, handle, Reader::Handle),
-        Err(Denied::Stale)
+        Err(FsError::Stale)
     );
 }
 
@@ -261,7 +261,7 @@ fn the_oldest_pins_go_beyond_the_limit_and_read_estale() {
         .collect();
     assert_eq!(
         fixture.read(a, handles[0], Reader::Handle),
-        Err(Denied::Stale)
+        Err(FsError::Stale)
     );
     assert_eq!(fixture.read(a, handles[1], Reader::Handle), Ok("1".into()));
     assert_eq!(fixture.volume.dropped_pins(), 1);
@@ -293,8 +293,8 @@ fn promise_3_a_volume_keeps_as_many_bytes_as_it_was_asked_to() {
     assert_eq!(
         read,
         [
-            Err(Denied::Stale),
-            Err(Denied::Stale),
+            Err(FsError::Stale),
+            Err(FsError::Stale),
             Ok("2222".into()),
             Ok("3333".into())
         ]
@@ -438,32 +438,36 @@ fn promise_9_nothing_unarmed_is_done() {
         });
         answer.try_recv().expect("answered at once")
     };
-    assert_eq!(write(a), Err(Denied::ReadOnly));
-    assert_eq!(fixture.volume.ring(a), Err(Denied::ReadOnly));
+    assert_eq!(write(a), Err(FsError::ReadOnly));
+    assert_eq!(fixture.volume.ring(a), Err(FsError::ReadOnly));
     assert_eq!(
         fixture.volume.unlink(fixture.files, "gone"),
-        Err(Denied::ReadOnly)
+        Err(FsError::ReadOnly)
     );
     assert_eq!(
         fixture.volume.rmdir(fixture.files, "gone"),
-        Err(Denied::ReadOnly)
+        Err(FsError::ReadOnly)
     );
     assert_eq!(
         fixture
             .volume
             .rename((fixture.files, "a"), (fixture.files, "b")),
-        Err(Denied::ReadOnly)
+        Err(FsError::ReadOnly)
     );
     let next = snapshot(&[("a", "2")]);
     let (_, swapped) = fixture.swap(&next);
     let [ring, unlink] = &swapped.ops[..] else {
         panic!("one ring and one unlink");
     };
-    assert_eq!(fixture.bring(unlink), Err(Denied::ReadOnly), "not its turn");
+    assert_eq!(
+        fixture.bring(unlink),
+        Err(FsError::ReadOnly),
+        "not its turn"
+    );
     assert!(write(a).is_ok());
     fixture.bring(ring).expect("its turn");
-    assert_eq!(fixture.bring(ring), Err(Denied::ReadOnly), "once");
-    assert_eq!(write(a), Err(Denied::ReadOnly));
+    assert_eq!(fixture.bring(ring), Err(FsError::ReadOnly), "once");
+    assert_eq!(write(a), Err(FsError::ReadOnly));
 }
 
 #[test]
@@ -542,7 +546,7 @@ fn a_removed_name_answers_its_last_bytes_until_it_is_forgotten() {
     );
     assert_eq!(fixture.read(a, handle, Reader::Handle), Ok("last".into()));
     fixture.volume.forget(a, 1);
-    assert_eq!(fixture.volume.attr(a), Err(Denied::Stale), "never ENOENT");
+    assert_eq!(fixture.volume.attr(a), Err(FsError::Stale), "never ENOENT");
 }
 
 #[test]

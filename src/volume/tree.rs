@@ -12,7 +12,7 @@ use livemount_engine::object::Bytes;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::HashKey;
 
-use super::denied::Denied;
+use super::error::FsError;
 use super::inodes::{FileType, Identity, ROOT, number, usable};
 
 /// A folder's children twice: by name for LOOKUP, by number for a READDIR whose offsets stay right
@@ -160,45 +160,45 @@ impl Tree {
         }
     }
 
-    pub(super) fn get(&self, ino: u64) -> Result<&Node, Denied> {
-        self.nodes.get(&ino).ok_or(Denied::Stale)
+    pub(super) fn get(&self, ino: u64) -> Result<&Node, FsError> {
+        self.nodes.get(&ino).ok_or(FsError::Stale)
     }
 
-    pub(super) fn get_mut(&mut self, ino: u64) -> Result<&mut Node, Denied> {
-        self.nodes.get_mut(&ino).ok_or(Denied::Stale)
+    pub(super) fn get_mut(&mut self, ino: u64) -> Result<&mut Node, FsError> {
+        self.nodes.get_mut(&ino).ok_or(FsError::Stale)
     }
 
-    pub(super) fn children(&self, ino: u64) -> Result<&Children, Denied> {
+    pub(super) fn children(&self, ino: u64) -> Result<&Children, FsError> {
         match &self.get(ino)?.content {
             Content::Dir(children) => Ok(children),
-            Content::File(_) | Content::Dotdata => Err(Denied::NotDir),
+            Content::File(_) | Content::Dotdata => Err(FsError::NotDir),
         }
     }
 
-    fn children_mut(&mut self, ino: u64) -> Result<&mut Children, Denied> {
+    fn children_mut(&mut self, ino: u64) -> Result<&mut Children, FsError> {
         match &mut self.get_mut(ino)?.content {
             Content::Dir(children) => Ok(children),
-            Content::File(_) | Content::Dotdata => Err(Denied::NotDir),
+            Content::File(_) | Content::Dotdata => Err(FsError::NotDir),
         }
     }
 
-    pub(super) fn child(&self, parent: u64, name: &str) -> Result<u64, Denied> {
-        self.children(parent)?.get(name).ok_or(Denied::NoName)
+    pub(super) fn child(&self, parent: u64, name: &str) -> Result<u64, FsError> {
+        self.children(parent)?.get(name).ok_or(FsError::NoName)
     }
 
     /// The number behind a path of the volume that is shown now.
-    pub(super) fn resolve(&self, path: &RelPath) -> Result<u64, Denied> {
+    pub(super) fn resolve(&self, path: &RelPath) -> Result<u64, FsError> {
         self.resolve_below(self.files, path)
     }
 
     /// The number behind a path below a folder.
-    pub(super) fn resolve_below(&self, folder: u64, path: &RelPath) -> Result<u64, Denied> {
+    pub(super) fn resolve_below(&self, folder: u64, path: &RelPath) -> Result<u64, FsError> {
         path.as_str()
             .split('/')
             .try_fold(folder, |folder, name| self.child(folder, name))
     }
 
-    /// Puts a name into a folder: a staged one, one of the first snapshot, one of a view. A path's
+    /// Puts a name into a folder: a staged one, one of the first snapshot, one of a version directory. A path's
     /// identity is where the name will be in the volume, wherever it is staged.
     pub(super) fn insert(
         &mut self,
@@ -206,9 +206,9 @@ impl Tree {
         name: &str,
         identity: Identity,
         new: NewNode,
-    ) -> Result<u64, Denied> {
+    ) -> Result<u64, FsError> {
         if self.children(parent)?.get(name).is_some() {
-            return Err(Denied::Exists);
+            return Err(FsError::Exists);
         }
         let ino = self.insert_unnamed(parent, identity, new);
         self.children_mut(parent)?.insert(name, ino);
@@ -264,10 +264,10 @@ impl Tree {
         from: (u64, &str),
         to: (u64, &str),
         now: SystemTime,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), FsError> {
         let ino = self.child(from.0, from.1)?;
         if self.children(to.0)?.get(to.1).is_some() {
-            return Err(Denied::Exists);
+            return Err(FsError::Exists);
         }
         self.children_mut(from.0)?.remove(from.1);
         self.children_mut(to.0)?.insert(to.1, ino);
@@ -283,13 +283,13 @@ impl Tree {
         name: &str,
         kind: FileType,
         now: SystemTime,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), FsError> {
         let ino = self.child(parent, name)?;
         match (&self.get(ino)?.content, kind) {
-            (Content::Dir(_), FileType::File) => return Err(Denied::IsDir),
-            (Content::File(_) | Content::Dotdata, FileType::Dir) => return Err(Denied::NotDir),
+            (Content::Dir(_), FileType::File) => return Err(FsError::IsDir),
+            (Content::File(_) | Content::Dotdata, FileType::Dir) => return Err(FsError::NotDir),
             (Content::Dir(children), FileType::Dir) if !children.is_empty() => {
-                return Err(Denied::NotEmpty);
+                return Err(FsError::NotEmpty);
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use livemount::observe::Metrics;
-use livemount::observe::http::{self, Pulse};
+use livemount::observe::http::{self, Heartbeat};
 
 use crate::exposition::Exposition;
 use crate::support::{PATIENCE, wait_until};
@@ -19,7 +19,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(pulse: Pulse) -> Self {
+    fn start(heartbeat: Heartbeat) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("it can be told");
         let at = listener.local_addr().expect("an address");
@@ -32,7 +32,7 @@ impl Server {
                 .expect("a runtime");
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                let alive = move || pulse.check();
+                let alive = move || heartbeat.check();
                 let ready = move || {
                     if is_ready.load(Ordering::Relaxed) {
                         Ok(())
@@ -70,8 +70,8 @@ impl Server {
     }
 }
 
-fn well() -> Pulse {
-    Pulse::new(Duration::from_secs(3600))
+fn well() -> Heartbeat {
+    Heartbeat::new(Duration::from_secs(3600))
 }
 
 #[test]
@@ -99,15 +99,15 @@ fn health_readiness_and_metrics_are_served_and_nothing_else() {
 
 #[test]
 fn a_loop_that_does_not_come_round_is_not_alive() {
-    let pulse = Pulse::new(Duration::from_millis(1));
-    let server = Server::start(pulse);
+    let heartbeat = Heartbeat::new(Duration::from_millis(1));
+    let server = Server::start(heartbeat);
     wait_until("the silence is noticed", PATIENCE, || {
         let (status, _, body) = server.get("/healthz");
         status == 503 && body.starts_with("the event loop has not come round")
     });
-    let pulse = Pulse::new(Duration::from_secs(3600));
-    pulse.beat();
-    assert_eq!(pulse.check(), Ok(()));
+    let heartbeat = Heartbeat::new(Duration::from_secs(3600));
+    heartbeat.beat();
+    assert_eq!(heartbeat.check(), Ok(()));
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub enum What {
     /// A folder's handle.
     Folder,
     /// The folder behind `..data`.
-    View,
+    VersionDir,
 }
 
 /// One change of a tree.
@@ -208,7 +208,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(What::Read),
         Just(What::Path),
         Just(What::Folder),
-        Just(What::View),
+        Just(What::VersionDir),
     ];
     prop_oneof![
         8 => (edits(4), proptest::bool::weighted(0.3))

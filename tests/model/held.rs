@@ -49,10 +49,10 @@ impl Hold {
             What::Unread | What::Read => OFlags::RDONLY,
             What::Path => OFlags::PATH,
             What::Folder => OFlags::RDONLY | OFlags::DIRECTORY,
-            What::View => OFlags::PATH | OFlags::DIRECTORY,
+            What::VersionDir => OFlags::PATH | OFlags::DIRECTORY,
         };
         let at = match what {
-            What::View => volume.join("..data"),
+            What::VersionDir => volume.join("..data"),
             _ => volume.join(path),
         };
         let file = openat(CWD, &at, flags | OFlags::CLOEXEC, Mode::empty())
@@ -61,7 +61,7 @@ impl Hold {
             path: path.to_owned(),
             kind: match what {
                 What::Unread | What::Read | What::Path => Kind::File,
-                What::Folder | What::View => Kind::Folder,
+                What::Folder | What::VersionDir => Kind::Folder,
             },
             what,
             names: ancestors(path)
@@ -81,7 +81,7 @@ impl Hold {
     /// is held keeps the folder that it was opened in, even when its own name has gone.
     pub fn name(&self, path: &str) -> Option<Name> {
         match self.what {
-            What::View => None,
+            What::VersionDir => None,
             _ => self.names.get(path).copied(),
         }
     }
@@ -132,7 +132,7 @@ impl Hold {
                 self.check_stat(now)
             }
             What::Folder => self.check_folder(now),
-            What::View => self.check_view(),
+            What::VersionDir => self.check_version_dir(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Hold {
         }
     }
 
-    fn check_view(&self) -> Result<(), String> {
+    fn check_version_dir(&self) -> Result<(), String> {
         let root = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let mut left = names(&self.then);
         left.remove("");

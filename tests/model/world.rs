@@ -204,14 +204,14 @@ impl World {
         }
         let kind = match what {
             What::Unread | What::Read | What::Path => Kind::File,
-            What::Folder | What::View => Kind::Folder,
+            What::Folder | What::VersionDir => Kind::Folder,
         };
         let mut paths: Vec<String> = names(&self.tree)
             .into_iter()
             .filter(|(_, of)| *of == kind)
             .map(|(path, _)| path)
             .collect();
-        if what == What::View {
+        if what == What::VersionDir {
             paths.truncate(1);
         }
         if !paths.is_empty() {

@@ -117,7 +117,7 @@ pub enum Effect {
 
 /// Why a volume does not show the newest of its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Condition {
     /// It has never shown anything and needs this object, which does not exist yet.
     Waiting(ObjectKey),
     /// It cannot be rendered and keeps what it shows, if anything.

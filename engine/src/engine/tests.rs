@@ -159,12 +159,12 @@ fn a_volume_that_never_showed_anything_waits() {
     let refused = "refused v: ConfigMap default/b has no key \"k\"";
     assert_eq!(run.apply("b", &[]), [refused]);
     let id = VolumeId::new("v");
-    assert!(matches!(run.0.trouble(&id), Some(Trouble::Refused(_))));
+    assert!(matches!(run.0.condition(&id), Some(Condition::Refused(_))));
     assert_eq!(
         run.apply("b", &[("k", "1")]),
         ["commit v k=1", "recovered v"]
     );
-    assert_eq!(run.0.trouble(&id), None);
+    assert_eq!(run.0.condition(&id), None);
 }
 
 #[test]

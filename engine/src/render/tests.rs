@@ -1,4 +1,4 @@
-//! What the kubelet does (kubernetes.md 1.1 to 1.3), case by case on plain data.
+//! What the kubelet does (`MakePayload`, `pkg/volume/configmap/configmap.go`), case by case on plain data.
 
 use super::*;
 use crate::downward::Divisor;

@@ -158,7 +158,7 @@ proptest! {
             for volume in ["v", "w", "x"].map(VolumeId::new) {
                 let latest = engine.latest(&volume).map(|snapshot| files(snapshot));
                 prop_assert_eq!(latest, shown.get(&volume).map(|shown| shown.0.clone()));
-                prop_assert_eq!(engine.trouble(&volume).is_some(), failed.contains(&volume));
+                prop_assert_eq!(engine.condition(&volume).is_some(), failed.contains(&volume));
             }
         }
     }

@@ -86,7 +86,7 @@ impl Serve {
                 if let Some(hosted) = self.hosted(&volume) {
                     let why = refusal.to_string();
                     if let Some(published) = &hosted.published {
-                        published.set_trouble(Some(why.clone()));
+                        published.set_condition(Some(why.clone()));
                     }
                     let name = Arc::from(hosted.name());
                     let facts = &self.parts.facts;
@@ -105,7 +105,7 @@ impl Serve {
             Effect::Recovered { volume } => {
                 if let Some(hosted) = self.hosted(&volume) {
                     if let Some(published) = &hosted.published {
-                        published.set_trouble(None);
+                        published.set_condition(None);
                     }
                     let name = Arc::from(hosted.name());
                     self.parts.facts.tell(Fact::Recovered { volume: name });

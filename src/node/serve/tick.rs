@@ -37,7 +37,7 @@ impl Serve {
     }
 
     pub(super) fn tick(&mut self) {
-        self.parts.pulse.beat();
+        self.parts.heartbeat.beat();
         let now = Instant::now();
         let mut forgotten = Vec::new();
         let late: Vec<VolumeId> = self
@@ -71,7 +71,7 @@ impl Serve {
             match &hosted.published {
                 Some(published) if !hosted.lost && published.ended() => {
                     hosted.lost = true;
-                    published.set_trouble(Some("the mount was ended from outside".into()));
+                    published.set_condition(Some("the mount was ended from outside".into()));
                     let note = Note::MountLost {
                         volume: hosted.request.name.clone(),
                         why: "its FUSE connection was ended from outside".into(),

@@ -28,7 +28,7 @@ pub(super) struct Set {
     pub(super) commits: Counts,
     pub(super) files: Counts,
     pub(super) unread: Count,
-    pub(super) unbrought: Count,
+    pub(super) failed_operations: Count,
     pub(super) stuck: Count,
     pub(super) no_thread: Count,
     pub(super) volumes: Gauge,
@@ -121,7 +121,7 @@ impl Set {
                 "Handles that had not been read to their end at a drain's bound, whose readers may \
                  have seen a new size with old bytes",
             ),
-            unbrought: b.one(
+            failed_operations: b.one(
                 "livemount_unbrought_operations",
                 NONE,
                 "Operations that the kernel refused and that are tried again",

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::Snapshot;
 
-use super::denied::Denied;
+use super::commit_ops;
+use super::error::FsError;
 use super::inodes::{FileType, Identity};
 use super::state::State;
-use super::swap;
 use super::tree::{Children, Content, NewNode};
 
 /// The link's name.
@@ -29,7 +29,7 @@ const RECENT: usize = 8;
 
 /// A version's folder that somebody has looked up.
 #[derive(Debug)]
-struct View {
+struct VersionDir {
     inodes: Vec<u64>,
     /// What the kernel knows of it, all inodes together.
     lookups: u64,
@@ -45,8 +45,8 @@ struct Former {
 
 /// The versions that can be seen as folders.
 #[derive(Default)]
-pub(super) struct Views {
-    seen: BTreeMap<u32, View>,
+pub(super) struct VersionDirs {
+    seen: BTreeMap<u32, VersionDir>,
     recent: VecDeque<Former>,
     /// Which commit's rename made the present `..data`.
     dotdata: u32,
@@ -69,23 +69,23 @@ impl State {
     }
 
     /// A reserved name of the volume's root.
-    pub(super) fn reserved(&mut self, name: &str) -> Result<u64, Denied> {
+    pub(super) fn reserved(&mut self, name: &str) -> Result<u64, FsError> {
         if name == DOTDATA {
-            return Ok(self.dotdata(self.views.dotdata));
+            return Ok(self.dotdata(self.version_dirs.dotdata));
         }
-        let version = version_of(name).ok_or(Denied::NoName)?;
+        let version = version_of(name).ok_or(FsError::NoName)?;
         if version == self.version {
-            return Ok(self.view(version, &Arc::clone(&self.current)));
+            return Ok(self.version_dir(version, &Arc::clone(&self.current)));
         }
         let now = Instant::now();
         let former =
-            self.views.recent.iter().find(|former| {
+            self.version_dirs.recent.iter().find(|former| {
                 former.version == version && now.duration_since(former.retired) < GRACE
             });
         let snapshot = former.map(|former| Arc::clone(&former.snapshot));
         match snapshot {
-            Some(snapshot) => Ok(self.view(version, &snapshot)),
-            None => Err(Denied::NoName),
+            Some(snapshot) => Ok(self.version_dir(version, &snapshot)),
+            None => Err(FsError::NoName),
         }
     }
 
@@ -107,9 +107,9 @@ impl State {
     /// The link that the commit of a version is about to put in place. One that an earlier commit
     /// prepared in vain has no name and goes with the kernel's last look at it.
     pub(super) fn prepare_dotdata(&mut self, version: u32) -> u64 {
-        let former = std::mem::replace(&mut self.views.prepared, version);
+        let former = std::mem::replace(&mut self.version_dirs.prepared, version);
         if former != version
-            && former != self.views.dotdata
+            && former != self.version_dirs.dotdata
             && let Some(ino) = self.tree.find(&Identity::Dotdata(former))
         {
             self.tree.unname(ino);
@@ -119,17 +119,18 @@ impl State {
 
     /// Puts the link of a version in the place of the one before.
     pub(super) fn replace_dotdata(&mut self, version: u32) {
-        let former = self.dotdata(self.views.dotdata);
+        let former = self.dotdata(self.version_dirs.dotdata);
         self.dotdata(version);
-        self.views.dotdata = version;
+        self.version_dirs.dotdata = version;
         self.tree.unname(former);
         let (files, committed) = (self.tree.files, self.committed);
         self.tree.changed(files, committed);
     }
 
     /// The folder of a version.
-    fn view(&mut self, version: u32, snapshot: &Snapshot) -> u64 {
-        let identity = |kind, path: Option<&RelPath>| Identity::View(version, kind, path.cloned());
+    fn version_dir(&mut self, version: u32, snapshot: &Snapshot) -> u64 {
+        let identity =
+            |kind, path: Option<&RelPath>| Identity::VersionDir(version, kind, path.cloned());
         if let Some(root) = self.tree.find(&identity(FileType::Dir, None)) {
             return root;
         }
@@ -145,82 +146,82 @@ impl State {
             .tree
             .insert_unnamed(files, identity(FileType::Dir, None), root);
         let named = |path: &RelPath, kind| identity(kind, Some(path));
-        let mut inodes = swap::plant(&mut self.tree, root, snapshot, mtime, named);
+        let mut inodes = commit_ops::plant(&mut self.tree, root, snapshot, mtime, named);
         inodes.push(root);
         let held = version != self.version;
         if held {
-            self.handles.hold(version, swap::weight(snapshot));
+            self.handles.hold(version, commit_ops::weight(snapshot));
         }
-        let view = View {
+        let dir = VersionDir {
             inodes,
             lookups: 0,
             held,
         };
-        self.views.seen.insert(version, view);
+        self.version_dirs.seen.insert(version, dir);
         root
     }
 
     /// Notes that the kernel was told of an inode.
     pub(super) fn looked_up(&mut self, ino: u64) {
         self.tree.looked_up(ino);
-        if let Some(view) = self.view_of(ino) {
-            view.lookups += 1;
+        if let Some(dir) = self.version_dir_of(ino) {
+            dir.lookups += 1;
         }
     }
 
     /// Notes that the kernel forgot an inode.
     pub(super) fn forget(&mut self, ino: u64, count: u64) {
-        if let Some(view) = self.view_of(ino) {
-            view.lookups = view.lookups.saturating_sub(count);
+        if let Some(dir) = self.version_dir_of(ino) {
+            dir.lookups = dir.lookups.saturating_sub(count);
         }
         let version = self.version_seen(ino);
         self.tree.forget(ino, count);
         if let Some(version) = version
             && version != self.version
             && self
-                .views
+                .version_dirs
                 .seen
                 .get(&version)
-                .is_some_and(|view| view.lookups == 0)
+                .is_some_and(|dir| dir.lookups == 0)
         {
-            self.drop_view(version);
+            self.drop_version_dir(version);
         }
     }
 
     /// The version below whose folder an inode lies.
     pub(super) fn version_seen(&self, ino: u64) -> Option<u32> {
         match self.tree.get(ino).map(|node| &node.identity) {
-            Ok(Identity::View(version, ..)) => Some(*version),
+            Ok(Identity::VersionDir(version, ..)) => Some(*version),
             _ => None,
         }
     }
 
-    fn view_of(&mut self, ino: u64) -> Option<&mut View> {
+    fn version_dir_of(&mut self, ino: u64) -> Option<&mut VersionDir> {
         let version = self.version_seen(ino)?;
-        self.views.seen.get_mut(&version)
+        self.version_dirs.seen.get_mut(&version)
     }
 
     /// Takes a version's folder away; who still knows it gets ESTALE.
-    pub(super) fn drop_view(&mut self, version: u32) {
-        if let Some(view) = self.views.seen.remove(&version) {
-            self.tree.drop_all(view.inodes);
-            if view.held {
+    pub(super) fn drop_version_dir(&mut self, version: u32) {
+        if let Some(dir) = self.version_dirs.seen.remove(&version) {
+            self.tree.drop_all(dir.inodes);
+            if dir.held {
                 self.handles.unhold(version);
             }
         }
     }
 
     /// The current version becomes a former one.
-    pub(super) fn retire_view(&mut self, former: Arc<Snapshot>, now: Instant) {
+    pub(super) fn retire_version_dir(&mut self, former: Arc<Snapshot>, now: Instant) {
         let version = self.version;
-        match self.views.seen.get_mut(&version) {
-            Some(view) if view.lookups > 0 => {
-                view.held = true;
-                self.handles.hold(version, swap::weight(&former));
+        match self.version_dirs.seen.get_mut(&version) {
+            Some(dir) if dir.lookups > 0 => {
+                dir.held = true;
+                self.handles.hold(version, commit_ops::weight(&former));
             }
-            _ => self.drop_view(version),
+            _ => self.drop_version_dir(version),
         }
-        let recent = &mut self.views.recent;
+        let recent = &mut self.version_dirs.recent;
         recent.retain(|former| now.duration_since(former.retired) < GRACE);
         recent.truncate(RECENT - 1);
         recent.push_front(Former {
@@ -234,11 +235,11 @@ impl State {
     /// its cache: looking at one makes it forget, unless somebody holds it.
     pub(super) fn expired(&self, now: Instant) -> Vec<String> {
         let fresh = |version: u32| {
-            self.views.recent.iter().any(|former| {
+            self.version_dirs.recent.iter().any(|former| {
                 former.version == version && now.duration_since(former.retired) < GRACE
             })
         };
-        self.views
+        self.version_dirs
             .seen
             .keys()
             .filter(|version| **version != self.version && !fresh(**version))

@@ -4,12 +4,13 @@ use thiserror::Error;
 
 /// A refusal of one filesystem operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Denied {
+pub enum FsError {
     /// The name is not in its folder.
     #[error("no such name")]
     NoName,
     /// The inode is unknown, or the version that the handle pinned was dropped. Never told as "no
-    /// such name": the kubelet would skip an unmount (kubernetes.md 1.4).
+    /// such name": the kubelet would skip an unmount
+    /// (`CleanupMountPoint`, k8s.io/mount-utils).
     #[error("the inode or its version is gone")]
     Stale,
     /// Nobody armed this change.

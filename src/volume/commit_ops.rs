@@ -12,7 +12,7 @@ use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Digest, Entry, Snapshot};
 
 use super::armed::ArmedOp;
-use super::denied::Denied;
+use super::error::FsError;
 use super::inodes::{FileType, Identity};
 use super::park::{DrainReport, Park, Parker};
 use super::state::{State, Volume};
@@ -111,8 +111,8 @@ impl Volume {
         state.shown = next;
     }
 
-    /// Names of `..<n>` that nobody can find any more; see `views`.
-    pub fn expired_views(&self) -> Vec<String> {
+    /// Names of `..<n>` that nobody can find any more; see `version_dirs`.
+    pub fn expired_version_dirs(&self) -> Vec<String> {
         self.state.lock().expired(Instant::now())
     }
 
@@ -209,7 +209,7 @@ impl Volume {
         plan: &Plan,
         compat: Compat,
         now: SystemTime,
-    ) -> Result<Swapped, Denied> {
+    ) -> Result<Swapped, FsError> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mtime = now.max(state.committed + Duration::from_nanos(1));
@@ -241,10 +241,10 @@ impl Volume {
         }
         let former = std::mem::replace(&mut state.current, Arc::clone(next));
         let (version, weight) = (state.version, weight(&former));
-        state.retire_view(former, Instant::now());
+        state.retire_version_dir(former, Instant::now());
         let dropped = state.handles.retire(version, weight);
         for version in &dropped {
-            state.drop_view(*version);
+            state.drop_version_dir(*version);
         }
         state.version += 1;
         let (version, objects) = (state.version, next.objects.clone());
@@ -333,7 +333,7 @@ impl State {
         next: &Snapshot,
         plan: &Plan,
         mtime: SystemTime,
-    ) -> Result<Vec<ArmedOp>, Denied> {
+    ) -> Result<Vec<ArmedOp>, FsError> {
         let mut staged = HashMap::new();
         for (index, top) in plan.staged.iter().enumerate() {
             let name = stage_name(self.version + 1, index);
@@ -349,7 +349,7 @@ impl State {
             .map(|op| {
                 Ok(match op {
                     Op::Rename(path) => ArmedOp::Rename {
-                        stage: staged.get(path).cloned().ok_or(Denied::NoName)?,
+                        stage: staged.get(path).cloned().ok_or(FsError::NoName)?,
                         parent: parent(path)?,
                         name: path.name().to_owned(),
                     },
@@ -396,7 +396,7 @@ impl State {
         top: &RelPath,
         name: &str,
         mtime: SystemTime,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), FsError> {
         let stage = self.tree.stage;
         for (path, entry) in subtree(next, top) {
             let new = node(entry, next, mtime);
@@ -410,7 +410,7 @@ impl State {
                 self.tree.insert(stage, name, identity, new)?;
                 continue;
             }
-            let above = path.parent().ok_or(Denied::NoName)?;
+            let above = path.parent().ok_or(FsError::NoName)?;
             let staged = self.tree.child(stage, name)?;
             let folder = match above.below(top) {
                 None => staged,
