@@ -22,7 +22,7 @@ use super::feed::{Feed, News};
 use super::signals::{Asked, Signals};
 use super::{MountError, system};
 use crate::observe::{Fact, Facts};
-use crate::publish::{Published, Publisher, Settings};
+use crate::publish::{NewVolume, Published, Publisher, Settings};
 use crate::source::kube::Said;
 use crate::source::manifest::Objects;
 
@@ -169,13 +169,15 @@ impl Mount {
             return Ok(());
         }
         let files = snapshot.files().count();
-        let (name, target, settings) = (self.volume.as_str(), &self.target, self.settings);
-        let published = if self.over {
-            self.publisher
-                .publish_over(name, target, snapshot, settings)
-        } else {
-            self.publisher.publish(name, target, snapshot, settings)
-        }?;
+        let new = NewVolume {
+            name: self.volume.as_str(),
+            target: &self.target,
+            over: self.over,
+            first: snapshot,
+            settings: self.settings,
+        };
+        // Its end is heard of by `ended`.
+        let published = self.publisher.publish(new, |_| {})?;
         let objects: Vec<String> = self
             .spec
             .objects()

@@ -25,7 +25,7 @@ use super::volumes::{Ask, Reply};
 use super::{NodeError, PublishRequest, Volumes};
 use crate::observe::http::Heartbeat;
 use crate::observe::{Facts, PodEvents};
-use crate::publish::{PublishError, Published, Publisher};
+use crate::publish::{NewVolume, PublishError, Published, Publisher};
 use crate::source::kube::{Heard, KubeSource};
 
 /// How often it is looked whose time is up, and which connections have ended.
@@ -347,7 +347,14 @@ pub(super) fn try_mount(
     empty: Snapshot,
 ) -> Result<(), NodeError> {
     let settings = crate::publish::Settings::default();
-    let published = publisher.publish("probe", target, Arc::new(empty), settings)?;
+    let new = NewVolume {
+        name: "probe",
+        target,
+        over: false,
+        first: Arc::new(empty),
+        settings,
+    };
+    let published = publisher.publish(new, |_| {})?;
     Ok(published.unpublish(Unbind::Detach)?)
 }
 

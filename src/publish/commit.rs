@@ -13,7 +13,7 @@ use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{ObjectVersion, Snapshot};
 use livemount_hand::{Hand, HandError, HandOp, OpResult};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::observe::{Committed, Fact, Facts};
 use crate::volume::{ArmedOp, DOTDATA, Parker, Swapped, Volume};
 

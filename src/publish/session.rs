@@ -10,10 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fuser::{Config, Notifier, SessionACL};
 
-use super::PublishError;
+use super::error::PublishError;
 use crate::fs::Filesystem;
-use crate::observe::{Fact, Facts};
 use crate::volume::Volume;
+
+/// How a connection ended that we did not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// The error, where there was one.
+    pub error: Option<String>,
+}
 
 #[derive(Default)]
 struct Life {
@@ -28,11 +34,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Agrees with the kernel on the connection and serves it from threads of its own.
+    /// Agrees with the kernel on the connection and serves it from threads of its own. `on_end` is
+    /// called there when the connection ends before [`Session::closing`].
     pub(super) fn start(
         volume: &Arc<Volume>,
         device: OwnedFd,
-        facts: Facts,
+        on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
     ) -> Result<Self, PublishError> {
         keep_large_allocations_apart();
         let filesystem = Filesystem::new(Arc::clone(volume));
@@ -44,15 +51,14 @@ impl Session {
             .map_err(PublishError::Session)?;
         let notifier = session.notifier();
         let life = Arc::new(Life::default());
-        let (served, name) = (Arc::clone(&life), Arc::from(volume.name()));
+        let served = Arc::clone(&life);
         std::thread::Builder::new()
             .name("session".into())
             .spawn(move || {
                 let result = session.run();
                 served.ended.store(true, Ordering::Release);
                 if !served.closing.load(Ordering::Acquire) {
-                    facts.tell(Fact::Ended {
-                        volume: name,
+                    on_end(ConnectionEnd {
                         error: result.err().map(|error| error.to_string()),
                     });
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use livemount::observe::{Facts, Metrics};
-use livemount::publish::{Publisher, Settings};
+use livemount::publish::{NewVolume, Publisher, Settings};
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::render::render;
 use livemount_engine::snapshot::{HashKey, Snapshot};
@@ -87,9 +87,14 @@ pub fn main() {
     let now = SystemTime::now();
     let first = snapshot(1, &[("a", "1"), ("b", "1"), ("gone", "1")], now, now);
     let target = root.join("target");
-    let published = publisher
-        .publish("volume", &target, first, Settings::default())
-        .expect("it is mounted");
+    let new = NewVolume {
+        name: "volume",
+        target: &target,
+        over: false,
+        first,
+        settings: Settings::default(),
+    };
+    let published = publisher.publish(new, |_| {}).expect("it is mounted");
     while let Some(commit) = read_frame::<bool>(&mut socket) {
         if commit {
             let received = now - AGO;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livemount::observe::{Fact, Facts};
-use livemount::publish::{Compat, Published, Publisher, Settings};
+use livemount::publish::{Compat, NewVolume, Published, Publisher, Settings};
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::path::RelPath;
 use livemount_engine::render::render;
@@ -288,7 +288,14 @@ fn answer(
                 ..Settings::default()
             };
             let began = monotonic();
-            let published = publisher.publish(&name, &target, Arc::clone(&first), settings)?;
+            let new = NewVolume {
+                name: &name,
+                target: &target,
+                over: false,
+                first: Arc::clone(&first),
+                settings,
+            };
+            let published = publisher.publish(new, |_| {})?;
             volumes.insert(name, (published, first, fs_group));
             Ok(Answer::Began(began))
         }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{Done, Serve};
 use crate::observe::{Fact, Note};
+use crate::publish::NewVolume;
 use crate::source::kube::Said;
 
 impl Serve {
@@ -135,7 +136,15 @@ impl Serve {
             let (tell, id) = (self.tell.clone(), id.clone());
             tokio::task::spawn_blocking(move || {
                 let first = Arc::clone(&snapshot);
-                let result = publisher.publish(&name, &target, first, settings);
+                let new = NewVolume {
+                    name: &name,
+                    target: &target,
+                    over: false,
+                    first,
+                    settings,
+                };
+                // Its end is seen by `clock`.
+                let result = publisher.publish(new, |_| {});
                 let _ = tell.send(Done::Mounted {
                     id,
                     snapshot,

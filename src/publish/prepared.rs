@@ -1,0 +1,82 @@
+//! The first phase of a publish: the hand has made the target ready.
+//!
+//! What the hand holds for a volume is owned by a `Claim`, which goes from phase to phase and takes
+//! everything back where a phase ends without the next one.
+
+use std::path::{Path, PathBuf};
+
+use livemount_hand::{Hand, Unbind};
+
+use super::connected::Connected;
+use super::error::PublishError;
+
+/// What the hand holds for a volume that is not yet published. Dropped, it takes back what was begun:
+/// the mount, and the target where a hand made it. What cannot be taken back is not told: whoever
+/// drops it has the first error to tell.
+pub(super) struct Claim {
+    id: u64,
+    hand: Hand,
+    target: PathBuf,
+    kept: bool,
+}
+
+impl Claim {
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn hand(&self) -> &Hand {
+        &self.hand
+    }
+
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Leaves everything as it is: from now on it is the published volume's.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = self.hand.unbind(self.id, Unbind::Detach);
+            let _ = self.hand.forget(self.id, true);
+        }
+    }
+}
+
+/// A target that is ready for a mount.
+pub(super) struct Prepared(Claim);
+
+impl Prepared {
+    /// Makes a target ready. `over` says that it may hold something, which is hidden meanwhile.
+    pub(super) fn new(
+        id: u64,
+        hand: Hand,
+        target: &Path,
+        over: bool,
+    ) -> Result<Self, PublishError> {
+        // A target that the hand refuses is not ours to take away.
+        hand.prepare(id, target, over)
+            .map_err(PublishError::hand(target))?;
+        Ok(Self(Claim {
+            id,
+            hand,
+            target: target.to_owned(),
+            kept: false,
+        }))
+    }
+
+    /// Makes the connection and its detached mount.
+    pub(super) fn connect(self) -> Result<Connected, PublishError> {
+        let Self(claim) = self;
+        let device = claim
+            .hand
+            .mount(claim.id)
+            .map_err(PublishError::hand(&claim.target))?;
+        Ok(Connected::new(claim, device))
+    }
+}

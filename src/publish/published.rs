@@ -1,0 +1,66 @@
+//! A published volume, for whoever asked for it: gives it snapshots, asks how it is, takes it away.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livemount_engine::snapshot::Snapshot;
+use livemount_hand::{Hand, HandError, Unbind};
+
+use super::live::Live;
+use super::queue::Queue;
+use super::session::Session;
+use crate::volume::Volume;
+
+/// A published volume. Dropped, it stays mounted and is served; only its end is no news any more.
+pub struct Published {
+    pub(super) id: u64,
+    pub(super) live: Arc<Live>,
+    pub(super) session: Session,
+    pub(super) hand: Hand,
+}
+
+impl Published {
+    /// Where it is mounted.
+    pub fn target(&self) -> &Path {
+        &self.live.target
+    }
+
+    /// What the filesystem reads.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.live.volume
+    }
+
+    /// Notes for `livemount status` why the volume does not show the newest, or that it does again.
+    pub fn set_condition(&self, condition: Option<String>) {
+        *self.live.condition.lock() = condition;
+    }
+
+    /// Gives a snapshot to be committed. Returns at once; a snapshot that was still waiting is
+    /// replaced.
+    pub fn offer(&self, snapshot: Arc<Snapshot>) {
+        Queue::offer(&self.live.queue, snapshot);
+    }
+
+    /// Waits until every snapshot offered so far is committed. False at the deadline.
+    pub fn settle(&self, within: Duration) -> bool {
+        self.live.queue.settle(within)
+    }
+
+    /// Whether the kernel has ended the connection.
+    pub fn ended(&self) -> bool {
+        self.session.ended()
+    }
+
+    /// Takes the mount away. `Unbind::IfIdle` is an error while somebody uses it, and the volume goes
+    /// on. A commit under way is finished first, in two seconds at the most; one that waits is dropped.
+    pub fn unpublish(&self, how: Unbind) -> Result<(), HandError> {
+        const FINISH: Duration = Duration::from_secs(2);
+        self.hand.unbind(self.id, how)?;
+        self.live.queue.close();
+        // Who has a file bound elsewhere still hears of it.
+        self.live.queue.rest(FINISH);
+        self.session.closing();
+        self.hand.forget(self.id, true)
+    }
+}
