@@ -14,7 +14,7 @@ pub mod observe;
 pub mod publish;
 pub mod report;
 pub mod source;
-pub mod stanza;
 pub mod status;
 pub mod volume;
+pub mod volume_source;
 pub mod yaml;

@@ -515,20 +515,20 @@ fn no_image_names_a_registry() {
 
 #[test]
 fn the_parser_takes_every_examples_attributes() {
-    use livemount::stanza::{Stanza, parse_stanza};
+    use livemount::volume_source::{VolumeSourceType, parse_volume_source};
     let mut parsed = 0;
     for (file, volume) in examples() {
         let attributes = volume.csi.and_then(|csi| csi.volume_attributes);
         let attributes = attributes.unwrap_or_else(|| panic!("{}: has none", file.display()));
         for (name, value) in attributes {
-            let stanza = match name.as_str() {
-                "configMap" => Stanza::ConfigMap,
-                "secret" => Stanza::Secret,
-                "projected" => Stanza::Projected,
+            let source_type = match name.as_str() {
+                "configMap" => VolumeSourceType::ConfigMap,
+                "secret" => VolumeSourceType::Secret,
+                "projected" => VolumeSourceType::Projected,
                 _ => panic!("{}: {name}", file.display()),
             };
             if value.contains(':') {
-                parse_stanza(&file, stanza, value.as_bytes(), "default", Some("pod"))
+                parse_volume_source(&file, source_type, value.as_bytes(), "default", Some("pod"))
                     .unwrap_or_else(|error| panic!("{error}"));
             }
             parsed += 1;

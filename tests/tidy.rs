@@ -115,7 +115,7 @@ const ABSENCES: &[(&str, &[&str])] = &[
     ),
     ("csi/src", &["livemount", "kube::", "fuser"]),
     (
-        "src/stanza",
+        "src/volume_source",
         &["fuser", "tokio", "crate::source", "crate::mount"],
     ),
     (
@@ -226,8 +226,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("volume", &["src/volume/tests.rs"]),
     ("engine", &["engine/src/engine/tests.rs"]),
     ("render", &["engine/src/render/tests.rs"]),
-    ("shelf", &["src/source/manifest/shelf_tests.rs"]),
-    ("source", &["src/source/manifest/folder_tests.rs"]),
+    ("merge", &["src/source/manifest/merge_tests.rs"]),
+    ("source", &["src/source/manifest/directory_tests.rs"]),
     (
         "hand",
         &["hand/tests/mounts/cases.rs", "hand/tests/mounts/deaths.rs"],

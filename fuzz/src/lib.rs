@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 
-use livemount::source::manifest::{self, ManifestError, Placed};
-use livemount::stanza::{self, Stanza, StanzaError};
+use livemount::source::manifest::{self, LocatedObject, ManifestError};
+use livemount::volume_source::{self, VolumeSourceError, VolumeSourceType};
 use livemount_engine::object::{Bytes, Kind, MAX_OBJECT_BYTES, Object, ObjectKey, check_key};
 use livemount_engine::path::RelPath;
 use livemount_engine::render::{Refusal, Rendered, render};
@@ -26,17 +26,17 @@ const ORIGIN: &str = "origin";
 /// no value.
 pub fn manifest(bytes: &[u8]) {
     let read = || manifest::parse(Path::new(ORIGIN), bytes, NAMESPACE);
-    let placed = read();
-    assert_eq!(placed, read(), "the same text is read differently");
-    match placed {
-        Ok(placed) => taken(&placed, last_line(bytes)),
+    let located = read();
+    assert_eq!(located, read(), "the same text is read differently");
+    match located {
+        Ok(located) => taken(&located, last_line(bytes)),
         Err(error) => refused(&error, last_line(bytes)),
     }
 }
 
-fn taken(placed: &[Placed], last: usize) {
+fn taken(located: &[LocatedObject], last: usize) {
     let mut told = BTreeSet::new();
-    for Placed { object, line } in placed {
+    for LocatedObject { object, line } in located {
         let key = &object.key;
         assert!((1..=last).contains(line), "line {line} of {last}");
         assert!(told.insert(key.clone()), "{key} is told twice");
@@ -110,17 +110,23 @@ fn refused(error: &ManifestError, last: usize) {
 /// an error that tells nothing of it.
 pub fn volume(bytes: &[u8]) {
     let origin = Path::new(ORIGIN);
-    both(bytes, || stanza::parse(origin, bytes, NAMESPACE));
-    for kind in [Stanza::ConfigMap, Stanza::Secret, Stanza::Projected] {
+    both(bytes, || {
+        volume_source::parse_volume(origin, bytes, NAMESPACE)
+    });
+    for kind in [
+        VolumeSourceType::ConfigMap,
+        VolumeSourceType::Secret,
+        VolumeSourceType::Projected,
+    ] {
         for pod in [None, Some("pod-0")] {
             both(bytes, || {
-                stanza::parse_stanza(origin, kind, bytes, NAMESPACE, pod)
+                volume_source::parse_volume_source(origin, kind, bytes, NAMESPACE, pod)
             });
         }
     }
 }
 
-fn both(bytes: &[u8], read: impl Fn() -> Result<Spec, StanzaError>) {
+fn both(bytes: &[u8], read: impl Fn() -> Result<Spec, VolumeSourceError>) {
     let spec = read();
     assert_eq!(spec, read(), "the same text is read differently");
     match spec {

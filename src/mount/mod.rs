@@ -119,14 +119,14 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 pub fn run(options: &Options) -> Result<(), MountError> {
     daemon::limits();
     // All that can be wrong with the input is told before anything is started.
-    let mut troubles = Vec::new();
+    let mut file_errors = Vec::new();
     let mut manifests = None;
     if let Source::Manifests(path) = &options.source {
         let mut source = Manifests::open(path, &options.namespace)?;
-        troubles = source.troubles();
+        file_errors = source.file_errors();
         manifests = Some(source);
     }
-    let (name, spec) = resolve_spec::resolve(options, manifests.as_ref(), &mut troubles)?;
+    let (name, spec) = resolve_spec::resolve(options, manifests.as_ref(), &mut file_errors)?;
     let target = target::resolve(&options.mountpoint)?;
     if let Source::Manifests(path) = &options.source {
         target::hides_not(&target, &options.mountpoint, path)?;
@@ -151,8 +151,8 @@ pub fn run(options: &Options) -> Result<(), MountError> {
     let _status = status::Server::start(publisher.clone())
         .inspect_err(|error| warn!("{error}"))
         .ok();
-    for trouble in troubles {
-        let why = trouble.to_string();
+    for error in file_errors {
+        let why = error.to_string();
         facts.tell(Fact::Unreadable {
             why,
             serving: false,

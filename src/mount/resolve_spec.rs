@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::select::{self, SelectError};
 use super::{MountError, Options};
 use crate::source::manifest::{Manifests, SourceError};
-use crate::stanza::{self, StanzaError};
+use crate::volume_source::{self, VolumeSourceError};
 use crate::yaml;
 
 /// Why a volume source cannot be used.
@@ -27,15 +27,15 @@ pub enum VolumeError {
     },
     /// It was refused.
     #[error(transparent)]
-    Stanza(#[from] StanzaError),
+    VolumeSource(#[from] VolumeSourceError),
 }
 
-/// What the volume is to show, by which name. `troubles` are the files of the source that could not
+/// What the volume is to show, by which name. `file_errors` are the files of the source that could not
 /// be read.
 pub(super) fn resolve(
     options: &Options,
     source: Option<&Manifests>,
-    troubles: &mut Vec<SourceError>,
+    file_errors: &mut Vec<SourceError>,
 ) -> Result<(String, Spec), MountError> {
     if source.is_none()
         && let Err(why) = yaml::name::label(&options.namespace)
@@ -47,7 +47,7 @@ pub(super) fn resolve(
         let spec = read(file, &options.namespace)?;
         (name_of(&options.mountpoint, &spec), spec)
     } else {
-        let key = object(options, source, troubles)?;
+        let key = object(options, source, file_errors)?;
         (key.name.clone(), Spec::of_object(key))
     };
     spec.fs_group = options.fs_group;
@@ -58,10 +58,10 @@ pub(super) fn resolve(
 fn object(
     options: &Options,
     source: Option<&Manifests>,
-    troubles: &mut Vec<SourceError>,
+    file_errors: &mut Vec<SourceError>,
 ) -> Result<ObjectKey, MountError> {
     if let Some((kind, name)) = &options.select
-        && source.is_none_or(Manifests::is_folder)
+        && source.is_none_or(Manifests::is_directory)
     {
         return Ok(ObjectKey {
             kind: *kind,
@@ -81,8 +81,8 @@ fn object(
     );
     match selected {
         // What is meant may be in the file that could not be read, and so may a second one.
-        Ok(_) | Err(SelectError::Nothing(_)) if !troubles.is_empty() => {
-            Err(troubles.swap_remove(0).into())
+        Ok(_) | Err(SelectError::Nothing(_)) if !file_errors.is_empty() => {
+            Err(file_errors.swap_remove(0).into())
         }
         selected => Ok(selected?),
     }
@@ -94,11 +94,11 @@ fn read(file: &Path, namespace: &str) -> Result<Spec, VolumeError> {
         source,
     };
     let mut text = Vec::new();
-    let most = stanza::MAX_BYTES as u64 + 1;
+    let most = volume_source::MAX_BYTES as u64 + 1;
     File::open(file)
         .and_then(|opened| opened.take(most).read_to_end(&mut text))
         .map_err(failed)?;
-    Ok(stanza::parse(file, &text, namespace)?)
+    Ok(volume_source::parse_volume(file, &text, namespace)?)
 }
 
 /// What the log calls the volume: as its only object, or else as its mountpoint.

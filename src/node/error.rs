@@ -10,7 +10,7 @@ use livemount_hand::HandError;
 use thiserror::Error;
 
 use crate::publish::PublishError;
-use crate::stanza::StanzaError;
+use crate::volume_source::VolumeSourceError;
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -26,7 +26,7 @@ pub enum NodeError {
     Attribute(String),
     /// The volume source in an attribute was refused.
     #[error("volumeAttributes: {0}")]
-    Stanza(#[from] StanzaError),
+    VolumeSource(#[from] VolumeSourceError),
     /// The call does not come from a kubelet that tells about the pod, or it was forged.
     #[error("{0}")]
     NotThePod(String),

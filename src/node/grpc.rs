@@ -45,7 +45,7 @@ fn code(error: &NodeError) -> Code {
         NodeError::Missing(_)
         | NodeError::Unserved(_)
         | NodeError::Attribute(_)
-        | NodeError::Stanza(_)
+        | NodeError::VolumeSource(_)
         | NodeError::NotThePod(_) => Code::InvalidArgument,
         NodeError::Waiting(_)
         | NodeError::Ending
@@ -86,7 +86,7 @@ mod tests {
             NodeError::Missing(_) => 0,
             NodeError::Unserved(_) => 1,
             NodeError::Attribute(_) => 2,
-            NodeError::Stanza(_) => 3,
+            NodeError::VolumeSource(_) => 3,
             NodeError::NotThePod(_) => 4,
             NodeError::Waiting(_) => 5,
             NodeError::Elsewhere(_) => 6,
@@ -117,8 +117,9 @@ mod tests {
 
     #[test]
     fn every_error_has_its_code_and_is_final_only_where_nothing_is_mounted() {
-        let stanza = crate::stanza::parse("configMap".as_ref(), b"", "default")
-            .expect_err("nothing is no volume");
+        let volume_source =
+            crate::volume_source::parse_volume("configMap".as_ref(), b"", "default")
+                .expect_err("nothing is no volume");
         let secret = ObjectKey {
             kind: Kind::Secret,
             namespace: "shop".into(),
@@ -136,7 +137,7 @@ mod tests {
                 Code::InvalidArgument,
                 true,
             ),
-            (stanza.into(), Code::InvalidArgument, true),
+            (volume_source.into(), Code::InvalidArgument, true),
             (
                 NodeError::NotThePod("x".into()),
                 Code::InvalidArgument,

@@ -11,8 +11,8 @@ use granit_parser::{
     ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options,
 };
 
-use super::fault::{Fault, Flaw};
-use super::scalar::{self, What};
+use super::fault::{YamlFault, YamlFlaw};
+use super::scalar::{self, ValueType};
 use super::syntax;
 use super::text;
 use super::tree::{Entry, Mapping, Node, Value};
@@ -26,14 +26,14 @@ pub const MAX_DEPTH: usize = 255;
 pub const MAX_VALUES: usize = 500_000;
 
 /// A collection that is not closed yet.
-struct Open<'a> {
+struct OpenCollection<'a> {
     line: usize,
     anchor: usize,
     height: usize,
-    within: Within<'a>,
+    collection: Collection<'a>,
 }
 
-enum Within<'a> {
+enum Collection<'a> {
     Sequence(Vec<Rc<Node<'a>>>),
     Mapping(Mapping<'a>, Option<Key<'a>>),
 }
@@ -41,7 +41,7 @@ enum Within<'a> {
 struct Key<'a> {
     line: usize,
     text: Cow<'a, str>,
-    is: What,
+    value_type: ValueType,
     merges: bool,
 }
 
@@ -55,13 +55,13 @@ pub(crate) struct Documents<'a> {
     /// How many values the text may still hold.
     left: usize,
     anchors: HashMap<usize, Rc<Node<'a>>>,
-    stack: Vec<Open<'a>>,
+    stack: Vec<OpenCollection<'a>>,
 }
 
 impl<'a> Documents<'a> {
     /// Begins to read a text of at most so many bytes.
-    pub(crate) fn new(bytes: &'a [u8], most: usize) -> Result<Self, Flaw> {
-        let text = text::of(bytes, most)?;
+    pub(crate) fn new(bytes: &'a [u8], most: usize) -> Result<Self, YamlFlaw> {
+        let text = text::decode(bytes, most)?;
         Ok(Self {
             text,
             parser: parser(text),
@@ -74,15 +74,18 @@ impl<'a> Documents<'a> {
     }
 
     /// The root of the next document, or nothing at the end of the text.
-    pub(crate) fn next(&mut self) -> Result<Option<Rc<Node<'a>>>, Flaw> {
+    pub(crate) fn next(&mut self) -> Result<Option<Rc<Node<'a>>>, YamlFlaw> {
         self.anchors.clear();
         while let Some(next) = self.parser.next_event() {
             let (event, span) = match next {
                 Ok(next) => next,
-                Err(error) if self.starts_over(&error) => continue,
+                Err(error) if self.restarts(&error) => continue,
                 Err(error) => {
                     let line = self.line + error.marker().line();
-                    return Err(Flaw::at(line, Fault::Syntax(syntax::words(error.kind()))));
+                    return Err(YamlFlaw::at(
+                        line,
+                        YamlFault::Syntax(syntax::sentence(error.kind())),
+                    ));
                 }
             };
             if let Some(root) = self.take(event, &span)? {
@@ -93,7 +96,7 @@ impl<'a> Documents<'a> {
     }
 
     /// JSON documents may follow one another without a separator, as kubectl reads them.
-    fn starts_over(&mut self, error: &ScanError) -> bool {
+    fn restarts(&mut self, error: &ScanError) -> bool {
         let rest = error.marker().byte_offset().map(|at| self.offset + at);
         let rest = rest.filter(|at| {
             *error.kind() == ErrorKind::ExpectedDocumentStart
@@ -112,12 +115,12 @@ impl<'a> Documents<'a> {
     }
 
     /// Takes one event; says the root where it completes a document.
-    fn take(&mut self, event: Event<'a>, span: &Span) -> Result<Option<Rc<Node<'a>>>, Flaw> {
+    fn take(&mut self, event: Event<'a>, span: &Span) -> Result<Option<Rc<Node<'a>>>, YamlFlaw> {
         let line = self.line + span.start.line();
         match event {
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(Flaw::at(line, Fault::AliasInItself));
+                    return Err(YamlFlaw::at(line, YamlFault::AliasInItself));
                 };
                 self.add(line, node, false)
             }
@@ -127,27 +130,27 @@ impl<'a> Documents<'a> {
                 let absent = plain && span.byte_range().is_some_and(|range| range.is_empty());
                 let text = if absent { Cow::Borrowed("") } else { text };
                 let merges = plain && tag.is_none() && text == "<<";
-                let what = match tag {
+                let value_type = match tag {
                     Some(tag) => tagged(&tag),
-                    None if plain => scalar::of_plain(&text),
-                    None => What::Text,
+                    None if plain => scalar::plain_type(&text),
+                    None => ValueType::Text,
                 };
-                let node = self.node(line, Value::Scalar(what, text), 0, anchor);
+                let node = self.node(line, Value::Scalar(value_type, text), 0, anchor);
                 self.add(line, node, merges)
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.open(line, anchor, Within::Sequence(Vec::new()))
+                self.open(line, anchor, Collection::Sequence(Vec::new()))
             }
             Event::MappingStart(_, anchor, _) => {
-                self.open(line, anchor, Within::Mapping(Mapping::default(), None))
+                self.open(line, anchor, Collection::Mapping(Mapping::default(), None))
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.stack.pop() else {
                     return Ok(None);
                 };
-                let value = match open.within {
-                    Within::Sequence(nodes) => Value::Sequence(nodes),
-                    Within::Mapping(mapping, _) => Value::Mapping(mapping),
+                let value = match open.collection {
+                    Collection::Sequence(nodes) => Value::Sequence(nodes),
+                    Collection::Mapping(mapping, _) => Value::Mapping(mapping),
                 };
                 let node = self.node(open.line, value, open.height + 1, open.anchor);
                 self.add(open.line, node, false)
@@ -160,16 +163,16 @@ impl<'a> Documents<'a> {
         &mut self,
         line: usize,
         anchor: usize,
-        within: Within<'a>,
-    ) -> Result<Option<Rc<Node<'a>>>, Flaw> {
+        collection: Collection<'a>,
+    ) -> Result<Option<Rc<Node<'a>>>, YamlFlaw> {
         if self.stack.len() == MAX_DEPTH {
-            return Err(Flaw::at(line, Fault::TooDeep));
+            return Err(YamlFlaw::at(line, YamlFault::TooDeep));
         }
-        self.stack.push(Open {
+        self.stack.push(OpenCollection {
             line,
             anchor,
             height: 0,
-            within,
+            collection,
         });
         Ok(None)
     }
@@ -198,38 +201,40 @@ impl<'a> Documents<'a> {
         line: usize,
         node: Rc<Node<'a>>,
         merges: bool,
-    ) -> Result<Option<Rc<Node<'a>>>, Flaw> {
+    ) -> Result<Option<Rc<Node<'a>>>, YamlFlaw> {
         spend(&mut self.left, line)?;
         let depth = self.stack.len() + node.height;
         let Some(open) = self.stack.last_mut() else {
             return Ok(Some(node));
         };
         if depth > MAX_DEPTH {
-            return Err(Flaw::at(line, Fault::TooDeep));
+            return Err(YamlFlaw::at(line, YamlFault::TooDeep));
         }
         open.height = open.height.max(node.height);
-        match &mut open.within {
-            Within::Sequence(nodes) => nodes.push(node),
-            Within::Mapping(_, key @ None) => {
-                let (is, text) = match &node.value {
-                    Value::Scalar(is, text) if *is != What::Null => (*is, text.clone()),
-                    _ => return Err(Flaw::at(line, Fault::NotAKey(node.what()))),
+        match &mut open.collection {
+            Collection::Sequence(nodes) => nodes.push(node),
+            Collection::Mapping(_, key @ None) => {
+                let (value_type, text) = match &node.value {
+                    Value::Scalar(value_type, text) if *value_type != ValueType::Null => {
+                        (*value_type, text.clone())
+                    }
+                    _ => return Err(YamlFlaw::at(line, YamlFault::NotAKey(node.value_type()))),
                 };
                 *key = Some(Key {
                     line,
                     text,
-                    is,
+                    value_type,
                     merges,
                 });
             }
-            Within::Mapping(mapping, key) => {
+            Collection::Mapping(mapping, key) => {
                 let Some(key) = key.take() else {
                     return Ok(None);
                 };
                 if key.merges {
                     merge(mapping, key.line, &node, &mut self.left)?;
                 } else {
-                    mapping.put(key.text, Entry::new(key.line, key.is, node));
+                    mapping.insert(key.text, Entry::new(key.line, key.value_type, node));
                 }
             }
         }
@@ -250,20 +255,20 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
 
 /// What an explicit tag makes of a scalar. Tags of an application leave it a string, as goyaml
 /// does.
-fn tagged(tag: &Tag) -> What {
+fn tagged(tag: &Tag) -> ValueType {
     match tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() {
-        Some("null") => What::Null,
-        Some("bool") => What::Boolean,
-        Some("int" | "float") => What::Number,
-        Some("binary") => What::Binary,
-        _ => What::Text,
+        Some("null") => ValueType::Null,
+        Some("bool") => ValueType::Boolean,
+        Some("int" | "float") => ValueType::Number,
+        Some("binary") => ValueType::Binary,
+        _ => ValueType::Text,
     }
 }
 
-fn spend(left: &mut usize, line: usize) -> Result<(), Flaw> {
+fn spend(left: &mut usize, line: usize) -> Result<(), YamlFlaw> {
     *left = left
         .checked_sub(1)
-        .ok_or_else(|| Flaw::at(line, Fault::TooManyValues))?;
+        .ok_or_else(|| YamlFlaw::at(line, YamlFault::TooManyValues))?;
     Ok(())
 }
 
@@ -273,19 +278,19 @@ fn merge<'a>(
     line: usize,
     node: &Rc<Node<'a>>,
     left: &mut usize,
-) -> Result<(), Flaw> {
+) -> Result<(), YamlFlaw> {
     let sources = match &node.value {
         Value::Sequence(sources) => sources.as_slice(),
         _ => std::slice::from_ref(node),
     };
     for source in sources {
         let Value::Mapping(source) = &source.value else {
-            return Err(Flaw::at(line, Fault::Merge(source.what())));
+            return Err(YamlFlaw::at(line, YamlFault::Merge(source.value_type())));
         };
         for (key, entry) in source.in_order() {
             // Counted like written ones: merges of merges could multiply without end.
             spend(left, line)?;
-            into.put(Cow::Owned(key.to_owned()), entry.merged(line));
+            into.insert(Cow::Owned(key.to_owned()), entry.merged(line));
         }
     }
     Ok(())

@@ -7,20 +7,20 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use super::documents::{MAX_DEPTH, MAX_VALUES};
-use super::scalar::What;
+use super::scalar::ValueType;
 
 /// A fault and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub struct YamlFlaw {
     /// The line, counted from 1, where there is one.
     pub line: Option<usize>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: YamlFault,
 }
 
-impl Flaw {
+impl YamlFlaw {
     /// A fault on a line.
-    pub(crate) fn at(line: usize, fault: Fault) -> Self {
+    pub(crate) fn at(line: usize, fault: YamlFault) -> Self {
         Self {
             line: Some(line),
             fault,
@@ -30,7 +30,7 @@ impl Flaw {
 
 /// What is wrong with a text, or with the type of one of its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum YamlFault {
     /// The file is too large to be read.
     #[error("the file has more than {0} bytes")]
     TooManyBytes(usize),
@@ -54,23 +54,23 @@ pub enum Fault {
     AliasInItself,
     /// A key that JSON could not have.
     #[error("{0} as a key; if this is a template, render it first")]
-    NotAKey(What),
+    NotAKey(ValueType),
     /// A merge key whose value is no mapping.
     #[error("the merge key << takes a mapping or a list of mappings, not {0}")]
-    Merge(What),
+    Merge(ValueType),
     /// A field of the wrong type.
     #[error("{field} must be {want}, not {found}")]
     Type {
         /// Which field.
         field: Cow<'static, str>,
         /// What belongs there.
-        want: What,
+        want: ValueType,
         /// What stands there.
-        found: What,
+        found: ValueType,
     },
     /// The same field or key again.
     #[error("told twice, first on line {0}")]
-    Twice(usize),
+    Duplicate(usize),
     /// A name that the API refuses.
     #[error("{field} is not a legal name: {why}")]
     Name {

@@ -6,33 +6,33 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::fault::{Fault, Flaw};
-use super::scalar::{self, What};
+use super::fault::{YamlFault, YamlFlaw};
+use super::scalar::{self, ValueType};
 use super::tree::{Entry, Mapping, Node, Value};
 
-type Found<T> = Result<Option<T>, Flaw>;
+type FieldResult<T> = Result<Option<T>, YamlFlaw>;
 
 /// The entry of a field, unless it is absent or null.
 pub(crate) fn present<'t, 'a>(mapping: &'t Mapping<'a>, name: &str) -> Option<&'t Entry<'a>> {
     mapping
         .get(name)
-        .filter(|entry| entry.node.what() != What::Null)
+        .filter(|entry| entry.node.value_type() != ValueType::Null)
 }
 
 /// What `take` makes of a field, or that it is not what is wanted there.
-fn look<'t, 'a, T>(
+fn typed<'t, 'a, T>(
     mapping: &'t Mapping<'a>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-    want: What,
+    want: ValueType,
     take: impl FnOnce(&'t Entry<'a>) -> Option<T>,
-) -> Found<T> {
+) -> FieldResult<T> {
     let Some(entry) = present(mapping, name) else {
         return Ok(None);
     };
     match take(entry) {
         Some(found) => Ok(Some(found)),
-        None => Err(mistyped(entry.line, field, want, entry.node.what())),
+        None => Err(mistyped(entry.line, field, want, entry.node.value_type())),
     }
 }
 
@@ -40,11 +40,11 @@ fn look<'t, 'a, T>(
 pub(crate) fn mistyped(
     line: usize,
     field: impl Into<Cow<'static, str>>,
-    want: What,
-    found: What,
-) -> Flaw {
+    want: ValueType,
+    found: ValueType,
+) -> YamlFlaw {
     let field = field.into();
-    Flaw::at(line, Fault::Type { field, want, found })
+    YamlFlaw::at(line, YamlFault::Type { field, want, found })
 }
 
 /// A string and its line.
@@ -52,13 +52,17 @@ pub(crate) fn text<'t>(
     mapping: &'t Mapping<'_>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-) -> Found<(&'t str, usize)> {
-    look(mapping, name, field, What::Text, |entry| {
-        match &entry.node.value {
-            Value::Scalar(What::Text, text) => Some((&**text, entry.line)),
+) -> FieldResult<(&'t str, usize)> {
+    typed(
+        mapping,
+        name,
+        field,
+        ValueType::Text,
+        |entry| match &entry.node.value {
+            Value::Scalar(ValueType::Text, text) => Some((&**text, entry.line)),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// A number as it is written, and its line.
@@ -66,27 +70,35 @@ pub(crate) fn number<'t>(
     mapping: &'t Mapping<'_>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-) -> Found<(&'t str, usize)> {
-    look(mapping, name, field, What::Number, |entry| {
-        match &entry.node.value {
-            Value::Scalar(What::Number, text) => Some((&**text, entry.line)),
+) -> FieldResult<(&'t str, usize)> {
+    typed(
+        mapping,
+        name,
+        field,
+        ValueType::Number,
+        |entry| match &entry.node.value {
+            Value::Scalar(ValueType::Number, text) => Some((&**text, entry.line)),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// A boolean.
-pub(crate) fn truth(
+pub(crate) fn boolean(
     mapping: &Mapping<'_>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-) -> Found<bool> {
-    look(mapping, name, field, What::Boolean, |entry| {
-        match &entry.node.value {
-            Value::Scalar(What::Boolean, text) => scalar::truth(text),
+) -> FieldResult<bool> {
+    typed(
+        mapping,
+        name,
+        field,
+        ValueType::Boolean,
+        |entry| match &entry.node.value {
+            Value::Scalar(ValueType::Boolean, text) => scalar::boolean(text),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// A mapping and the line of its field.
@@ -94,13 +106,17 @@ pub(crate) fn mapping<'t, 'a>(
     mapping: &'t Mapping<'a>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-) -> Found<(&'t Mapping<'a>, usize)> {
-    look(mapping, name, field, What::Mapping, |entry| {
-        match &entry.node.value {
+) -> FieldResult<(&'t Mapping<'a>, usize)> {
+    typed(
+        mapping,
+        name,
+        field,
+        ValueType::Mapping,
+        |entry| match &entry.node.value {
             Value::Mapping(inner) => Some((inner, entry.line)),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// A list.
@@ -108,19 +124,23 @@ pub(crate) fn list<'t, 'a>(
     mapping: &'t Mapping<'a>,
     name: &str,
     field: impl Into<Cow<'static, str>>,
-) -> Found<&'t [Rc<Node<'a>>]> {
-    look(mapping, name, field, What::Sequence, |entry| {
-        match &entry.node.value {
+) -> FieldResult<&'t [Rc<Node<'a>>]> {
+    typed(
+        mapping,
+        name,
+        field,
+        ValueType::Sequence,
+        |entry| match &entry.node.value {
             Value::Sequence(nodes) => Some(&**nodes),
             _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// Refuses a mapping that tells one of its fields twice.
-pub(crate) fn told_once(mapping: &Mapping<'_>) -> Result<(), Flaw> {
-    match &mapping.twice {
-        Some((_, line, first)) => Err(Flaw::at(*line, Fault::Twice(*first))),
+pub(crate) fn without_duplicates(mapping: &Mapping<'_>) -> Result<(), YamlFlaw> {
+    match &mapping.duplicate {
+        Some((_, line, first)) => Err(YamlFlaw::at(*line, YamlFault::Duplicate(*first))),
         None => Ok(()),
     }
 }

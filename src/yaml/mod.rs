@@ -14,8 +14,8 @@ mod text;
 mod tree;
 
 pub use documents::{MAX_DEPTH, MAX_VALUES};
-pub use fault::{Fault, Flaw};
-pub use scalar::What;
+pub use fault::{YamlFault, YamlFlaw};
+pub use scalar::ValueType;
 
 pub(crate) use documents::Documents;
 pub(crate) use tree::{Entry, Mapping, Node, Value};

@@ -11,7 +11,7 @@ use std::fmt;
 
 /// What a value is, in the words of an error. Never the value itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ValueType {
     /// Nothing, `~` or `null`.
     Null,
     /// A boolean in any of YAML 1.1's spellings.
@@ -28,7 +28,7 @@ pub enum What {
     Mapping,
 }
 
-impl fmt::Display for What {
+impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
@@ -43,20 +43,20 @@ impl fmt::Display for What {
 }
 
 /// What a plain scalar is that carries no tag.
-pub(crate) fn of_plain(text: &str) -> What {
+pub(crate) fn plain_type(text: &str) -> ValueType {
     if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
-        What::Null
-    } else if truth(text).is_some() {
-        What::Boolean
+        ValueType::Null
+    } else if boolean(text).is_some() {
+        ValueType::Boolean
     } else if is_number(text) {
-        What::Number
+        ValueType::Number
     } else {
-        What::Text
+        ValueType::Text
     }
 }
 
 /// The boolean that a plain scalar stands for.
-pub(crate) fn truth(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
             Some(true)
@@ -70,16 +70,16 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
 
 /// Whether kubectl keeps an unquoted key as it is written. It reads keys like values and writes
 /// them anew: `8080` stays, `on` becomes `true` and `0400` becomes `256`.
-pub(crate) fn survives_as_key(text: &str, what: What) -> bool {
-    match what {
-        What::Text => true,
-        What::Boolean => matches!(text, "true" | "false"),
-        What::Number => {
+pub(crate) fn is_kept_as_key(text: &str, value_type: ValueType) -> bool {
+    match value_type {
+        ValueType::Text => true,
+        ValueType::Boolean => matches!(text, "true" | "false"),
+        ValueType::Number => {
             text.parse::<i64>().is_ok_and(|n| n.to_string() == text)
                 || text.parse::<u64>().is_ok_and(|n| n.to_string() == text)
                 || is_short_fraction(text)
         }
-        What::Null | What::Binary | What::Sequence | What::Mapping => false,
+        ValueType::Null | ValueType::Binary | ValueType::Sequence | ValueType::Mapping => false,
     }
 }
 
@@ -169,28 +169,28 @@ mod tests {
     #[test]
     fn words_mean_what_goyaml_takes_them_for() {
         let table = [
-            (What::Null, "~ null Null NULL"),
-            (What::Boolean, "y N yes No ON off true False TRUE"),
+            (ValueType::Null, "~ null Null NULL"),
+            (ValueType::Boolean, "y N yes No ON off true False TRUE"),
             (
-                What::Number,
+                ValueType::Number,
                 "0 8080 -1 +1 0400 0800 0x10 0XFF 0b101 0o17 1_000 1e3 1E+3 1.5 1. .5 -.5 .5e-3 \
                  1.e5 0x1_F -0x10 12__3 99999999999999999999 0xffffffffffffffffffff \
                  -99999999999999999999 .inf -.Inf +.INF .nan .NaN 00 685_230.15",
             ),
             (
-                What::Text,
+                ValueType::Text,
                 "nUll tRue yEs 2026-01-01 2026-01-01T10:00:00Z 1:20 1.2.3 0x 0b 0b2 0o8 _1 . .. \
                  -.nan ++.inf 1e 1e999 e3 0xg 1.5.5 - + -- .e5 ._5 1k 10.0.0.1 inf nan Infinity \
                  -0xffffffffffffffffff << = 0x1p4 -a 1-2",
             ),
         ];
-        for (what, words) in table {
+        for (value_type, words) in table {
             for word in words.split_whitespace() {
-                assert_eq!(of_plain(word), what, "{word}");
+                assert_eq!(plain_type(word), value_type, "{word}");
             }
         }
-        assert_eq!(of_plain(""), What::Null);
-        assert_eq!(of_plain("yes please"), What::Text);
+        assert_eq!(plain_type(""), ValueType::Null);
+        assert_eq!(plain_type("yes please"), ValueType::Text);
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             (".5", false),
             ("~", false),
         ] {
-            assert_eq!(survives_as_key(key, of_plain(key)), kept, "{key}");
+            assert_eq!(is_kept_as_key(key, plain_type(key)), kept, "{key}");
         }
     }
 }

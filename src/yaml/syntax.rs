@@ -6,7 +6,7 @@
 use granit_parser::ErrorKind as E;
 
 /// Safe words for what the scanner met.
-pub(crate) fn words(kind: &E) -> &'static str {
+pub(crate) fn sentence(kind: &E) -> &'static str {
     match kind {
         E::TabNotAllowed
         | E::TabInBlockIndentation

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as MapEntry;
 use std::rc::Rc;
 
-use super::scalar::What;
+use super::scalar::ValueType;
 
 /// A value and the line where it starts.
 pub(crate) struct Node<'a> {
@@ -21,18 +21,18 @@ pub(crate) struct Node<'a> {
 
 pub(crate) enum Value<'a> {
     /// A scalar and what it is; for numbers and booleans the text as it is written.
-    Scalar(What, Cow<'a, str>),
+    Scalar(ValueType, Cow<'a, str>),
     Sequence(Vec<Rc<Node<'a>>>),
     Mapping(Mapping<'a>),
 }
 
 impl Node<'_> {
     /// What the node is, in the words of an error.
-    pub(crate) fn what(&self) -> What {
+    pub(crate) fn value_type(&self) -> ValueType {
         match &self.value {
-            Value::Scalar(what, _) => *what,
-            Value::Sequence(_) => What::Sequence,
-            Value::Mapping(_) => What::Mapping,
+            Value::Scalar(value_type, _) => *value_type,
+            Value::Sequence(_) => ValueType::Sequence,
+            Value::Mapping(_) => ValueType::Mapping,
         }
     }
 }
@@ -42,7 +42,7 @@ impl Node<'_> {
 pub(crate) struct Mapping<'a> {
     entries: HashMap<Cow<'a, str>, Entry<'a>>,
     /// The first key that is told again: its name, the line of the second and of the first.
-    pub twice: Option<(Cow<'a, str>, usize, usize)>,
+    pub duplicate: Option<(Cow<'a, str>, usize, usize)>,
 }
 
 /// One entry of a mapping.
@@ -51,7 +51,7 @@ pub(crate) struct Entry<'a> {
     /// The key's line.
     pub line: usize,
     /// What the key is; text unless it was left unquoted.
-    pub key_is: What,
+    pub key_type: ValueType,
     pub node: Rc<Node<'a>>,
     /// Position in the mapping, since a file in JSON may be one line.
     order: usize,
@@ -59,10 +59,10 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(crate) fn new(line: usize, key_is: What, node: Rc<Node<'a>>) -> Self {
+    pub(crate) fn new(line: usize, key_type: ValueType, node: Rc<Node<'a>>) -> Self {
         Self {
             line,
-            key_is,
+            key_type,
             node,
             order: 0,
             merged: false,
@@ -93,21 +93,21 @@ impl<'a> Mapping<'a> {
 
     /// Sets a key. One's own overrides a merged one that stands above it; any other meeting of two
     /// is told, for parsers disagree on who wins.
-    pub(crate) fn put(&mut self, key: Cow<'a, str>, mut entry: Entry<'a>) {
+    pub(crate) fn insert(&mut self, key: Cow<'a, str>, mut entry: Entry<'a>) {
         entry.order = self.entries.len();
         match self.entries.entry(key) {
-            Slot::Vacant(slot) => {
-                slot.insert(entry);
+            MapEntry::Vacant(vacant) => {
+                vacant.insert(entry);
             }
-            Slot::Occupied(mut slot) => match (slot.get().merged, entry.merged) {
+            MapEntry::Occupied(mut occupied) => match (occupied.get().merged, entry.merged) {
                 (true, true) => {}
                 (true, false) => {
-                    slot.insert(entry);
+                    occupied.insert(entry);
                 }
                 (false, _) => {
-                    let first = slot.get().line;
-                    self.twice
-                        .get_or_insert_with(|| (slot.key().clone(), entry.line, first));
+                    let first = occupied.get().line;
+                    self.duplicate
+                        .get_or_insert_with(|| (occupied.key().clone(), entry.line, first));
                 }
             },
         }

@@ -10,8 +10,8 @@ use super::scene::{Scene, name, says};
 pub async fn not_root_with_fs_group(scene: &mut Scene) {
     let map = name("map");
     scene.config_map(&map, json!({"a": "one"})).await;
-    let stanza = format!("name: {map}\ndefaultMode: 0400\n");
-    let mut manifest = scene.manifest(&json!({"configMap": stanza}));
+    let volume_source = format!("name: {map}\ndefaultMode: 0400\n");
+    let mut manifest = scene.manifest(&json!({"configMap": volume_source}));
     manifest["spec"]["securityContext"] =
         json!({"runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000});
     manifest["spec"]["containers"][0]["securityContext"] = json!({
@@ -35,8 +35,8 @@ pub async fn a_secret(scene: &mut Scene) {
     let secret = name("secret");
     let value = |value: &str| json!({"stringData": {"password": value}});
     scene.object("Secret", &secret, value("hunter-one")).await;
-    let stanza = format!("secretName: {secret}\ndefaultMode: 0400\n");
-    let pod = scene.pod(&json!({"secret": stanza})).await;
+    let volume_source = format!("secretName: {secret}\ndefaultMode: 0400\n");
+    let pod = scene.pod(&json!({"secret": volume_source})).await;
     pod.ready().await;
     assert_eq!(pod.sh("cat /config/password").await, "hunter-one");
     assert_eq!(pod.sh("stat -c %a /config/password").await, "400\n");
@@ -78,8 +78,8 @@ pub async fn another_namespace(scene: &mut Scene) {
         "{event}"
     );
     // Nor does a path lead there.
-    let stanza = format!("name: ../other/{map}\n");
-    let forged = scene.pod(&json!({"configMap": stanza})).await;
+    let volume_source = format!("name: ../other/{map}\n");
+    let forged = scene.pod(&json!({"configMap": volume_source})).await;
     forged.event("FailedMount").await;
     for pod in [pod, forged] {
         assert!(pod.get().await.is_some_and(|pod| pending(&pod)));

@@ -31,10 +31,10 @@ pub async fn items_folders_and_binary(scene: &mut Scene) {
     // de ca fe ba d0 fe ff, as the conformance test of the in-tree volume has it.
     let more = json!({"data": {"a": "one"}, "binaryData": {"b": "3sr+utD+/w=="}});
     scene.object("ConfigMap", &map, more).await;
-    let stanza = format!(
+    let volume_source = format!(
         "name: {map}\ndefaultMode: 0440\nitems:\n- {{key: a, path: conf/d/a.conf}}\n- {{key: b, path: b, mode: 0400}}\n"
     );
-    let pod = scene.pod(&json!({"configMap": stanza})).await;
+    let pod = scene.pod(&json!({"configMap": volume_source})).await;
     pod.ready().await;
     assert_eq!(
         pod.sh("cd /config && find . | sort").await,
@@ -109,7 +109,7 @@ pub async fn projected_of_all_three(scene: &mut Scene) {
     scene.config_map(&map, json!({"a": "one"})).await;
     let more = json!({"stringData": {"password": "hidden"}});
     scene.object("Secret", &secret, more).await;
-    let stanza = format!(
+    let volume_source = format!(
         "defaultMode: 0444
 sources:
 - configMap: {{name: {map}}}
@@ -122,7 +122,7 @@ sources:
     - {{path: pod/memory, resourceFieldRef: {{containerName: app, resource: limits.memory, divisor: 1Ki}}}}
 "
     );
-    let mut manifest = scene.manifest(&json!({"projected": stanza}));
+    let mut manifest = scene.manifest(&json!({"projected": volume_source}));
     manifest["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "250m"}});
     let pod = Pod::create(&scene.client, &manifest).await;
     pod.ready().await;
@@ -153,8 +153,8 @@ pub async fn a_script_runs(scene: &mut Scene) {
     let map = name("map");
     let data = json!({"run.sh": "#!/bin/sh\necho ran $1\n"});
     scene.config_map(&map, data).await;
-    let stanza = format!("name: {map}\ndefaultMode: 0755\n");
-    let pod = scene.pod(&json!({"configMap": stanza})).await;
+    let volume_source = format!("name: {map}\ndefaultMode: 0755\n");
+    let pod = scene.pod(&json!({"configMap": volume_source})).await;
     pod.ready().await;
     assert_eq!(pod.sh("/config/run.sh well").await, "ran well\n");
     pod.end().await;

@@ -10,8 +10,8 @@ use super::scene::{Scene, exec, name, says};
 
 pub async fn optional_objects(scene: &mut Scene) {
     let map = name("map");
-    let stanza = format!("name: {map}\noptional: true\n");
-    let pod = scene.pod(&json!({"configMap": stanza})).await;
+    let volume_source = format!("name: {map}\noptional: true\n");
+    let pod = scene.pod(&json!({"configMap": volume_source})).await;
     pod.ready().await;
     assert_eq!(pod.sh("ls -A /config").await, "");
     for round in ["one", "two"] {

@@ -104,7 +104,7 @@ fn a_name_is_the_whole_object_of_the_pods_namespace() {
 }
 
 #[test]
-fn a_mapping_is_the_stanza_of_a_pod_spec() {
+fn a_mapping_is_the_volume_source_of_a_pod_spec() {
     let told = requested(&[(
         "configMap",
         "name: app\ndefaultMode: 0400\noptional: true\nitems: [{key: a, path: x/a, mode: 0444}]",

@@ -9,7 +9,7 @@ use livemount_engine::spec::Spec;
 
 use super::super::{NodeError, PodRef};
 use crate::publish::{Compat, Settings};
-use crate::stanza::{self, Fault, Stanza, StanzaError};
+use crate::volume_source::{self, VolumeSourceError, VolumeSourceFault, VolumeSourceType};
 use crate::yaml;
 
 /// The longest list of mountpoints, in bytes. Each element of each path is a folder in memory.
@@ -29,10 +29,10 @@ pub(super) fn read<'a>(
     let mut source = None;
     let mut mountpoints = Vec::new();
     for (key, value) in attributes {
-        let stanza = match key {
-            "configMap" => Stanza::ConfigMap,
-            "secret" => Stanza::Secret,
-            "projected" => Stanza::Projected,
+        let source_type = match key {
+            "configMap" => VolumeSourceType::ConfigMap,
+            "secret" => VolumeSourceType::Secret,
+            "projected" => VolumeSourceType::Projected,
             "mountpoints" => {
                 mountpoints = folders(value)?;
                 continue;
@@ -47,26 +47,26 @@ pub(super) fn read<'a>(
             }
             _ => return Err(unknown(key)),
         };
-        if source.replace((stanza, value)).is_some() {
+        if source.replace((source_type, value)).is_some() {
             return wrong("write one of configMap, secret and projected, not several");
         }
     }
-    let Some((stanza, text)) = source else {
+    let Some((source_type, text)) = source else {
         return wrong("one of configMap, secret and projected is needed");
     };
-    let mut spec = spec(stanza, text, pod)?;
+    let mut spec = spec(source_type, text, pod)?;
     spec.mountpoints = mountpoints;
     Ok((spec, settings))
 }
 
-/// A name alone is the whole object; anything else is the stanza of a pod spec. No legal name is a
+/// A name alone is the whole object; anything else is the volume source of a pod spec. No legal name is a
 /// mapping in YAML.
-fn spec(stanza: Stanza, text: &str, pod: &PodRef) -> Result<Spec, NodeError> {
-    let field = stanza.field();
-    let kind = match stanza {
-        Stanza::ConfigMap => Some(Kind::ConfigMap),
-        Stanza::Secret => Some(Kind::Secret),
-        Stanza::Projected => None,
+fn spec(source_type: VolumeSourceType, text: &str, pod: &PodRef) -> Result<Spec, NodeError> {
+    let field = source_type.field();
+    let kind = match source_type {
+        VolumeSourceType::ConfigMap => Some(Kind::ConfigMap),
+        VolumeSourceType::Secret => Some(Kind::Secret),
+        VolumeSourceType::Projected => None,
     };
     let name = text.trim();
     let legal = yaml::name::subdomain(name);
@@ -77,9 +77,9 @@ fn spec(stanza: Stanza, text: &str, pod: &PodRef) -> Result<Spec, NodeError> {
             name: name.to_owned(),
         }));
     }
-    let parsed = stanza::parse_stanza(
+    let parsed = volume_source::parse_volume_source(
         Path::new(field),
-        stanza,
+        source_type,
         text.as_bytes(),
         &pod.namespace,
         Some(&pod.name),
@@ -95,8 +95,11 @@ fn spec(stanza: Stanza, text: &str, pod: &PodRef) -> Result<Spec, NodeError> {
     }
 }
 
-fn no_mapping(error: &StanzaError) -> bool {
-    matches!(error.fault, Fault::NotAMapping(_) | Fault::Nothing)
+fn no_mapping(error: &VolumeSourceError) -> bool {
+    matches!(
+        error.fault,
+        VolumeSourceFault::NotAMapping(_) | VolumeSourceFault::Nothing
+    )
 }
 
 /// Folders that other volumes are mounted on.
@@ -106,7 +109,7 @@ fn folders(text: &str) -> Result<Vec<RelPath>, NodeError> {
             "mountpoints: it has more than {MAX_MOUNTPOINTS} bytes"
         ));
     }
-    stanza::mountpoints(text).or_else(|error| wrong(error.to_string()))
+    volume_source::mountpoints(text).or_else(|error| wrong(error.to_string()))
 }
 
 /// `250`, which is milliseconds as in `livemount mount --drain`; `250ms`; `1s`.

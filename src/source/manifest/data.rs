@@ -11,10 +11,10 @@ use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use livemount_engine::object::{Bytes, Kind, MAX_OBJECT_BYTES, Object, ObjectKey, check_key};
 
-use super::error::Flaw;
-use super::fault::Fault;
+use super::error::ManifestFlaw;
+use super::fault::ManifestFault;
 use super::parse::MAX_FILE_BYTES;
-use crate::yaml::{self, Entry, Mapping, Value, What, fields, scalar};
+use crate::yaml::{Entry, Mapping, Value, ValueType, YamlFault, fields, scalar};
 
 /// Go's `StdEncoding`, which does not mind bits left over at the end. That it skips line ends is
 /// done by hand.
@@ -35,7 +35,7 @@ pub(super) fn object(
     key: &ObjectKey,
     mapping: &Mapping<'_>,
     line: usize,
-) -> Result<Object, Box<Flaw>> {
+) -> Result<Object, Box<ManifestFlaw>> {
     let mut raw = BTreeMap::new();
     // In this order: stringData wins over data.
     let maps: [(&'static str, bool); 2] = match key.kind {
@@ -50,7 +50,7 @@ pub(super) fn object(
     }
     let data = decode(key.kind, &raw, line)?;
     // Its keys have been checked one by one.
-    Object::new(key.clone(), data).map_err(|_| Flaw::at(line, Fault::TooLarge))
+    Object::new(key.clone(), data).map_err(|_| ManifestFlaw::at(line, ManifestFault::TooLarge))
 }
 
 fn gather<'t>(
@@ -59,45 +59,45 @@ fn gather<'t>(
     name: &'static str,
     map: &'t Mapping<'_>,
     base64: bool,
-) -> Result<(), Box<Flaw>> {
-    if let Some((key, line, first)) = &map.twice {
+) -> Result<(), Box<ManifestFlaw>> {
+    if let Some((key, line, first)) = &map.duplicate {
         return Err(named(
             kind,
             key,
-            Flaw::at(*line, yaml::Fault::Twice(*first)),
+            ManifestFlaw::at(*line, YamlFault::Duplicate(*first)),
         ));
     }
     for (key, entry) in map.in_order() {
-        let flaw = |fault| named(kind, key, Flaw::at(entry.line, fault));
+        let flaw = |fault| named(kind, key, ManifestFlaw::at(entry.line, fault));
         let text = value(name, key, entry).map_err(flaw)?;
         let line = entry.line;
         let value = Raw { line, text, base64 };
         if let Some(other) = raw.insert(key, value)
             && kind == Kind::ConfigMap
         {
-            return Err(flaw(Fault::InBoth(other.line)));
+            return Err(flaw(ManifestFault::InBoth(other.line)));
         }
     }
     Ok(())
 }
 
 /// The text of an entry whose key and value the API would take.
-fn value<'t>(map: &'static str, key: &str, entry: &'t Entry<'_>) -> Result<&'t str, Fault> {
-    if !scalar::survives_as_key(key, entry.key_is) {
-        return Err(Fault::Rewritten(entry.key_is));
+fn value<'t>(map: &'static str, key: &str, entry: &'t Entry<'_>) -> Result<&'t str, ManifestFault> {
+    if !scalar::is_kept_as_key(key, entry.key_type) {
+        return Err(ManifestFault::Rewritten(entry.key_type));
     }
-    check_key(key).map_err(Fault::Key)?;
+    check_key(key).map_err(ManifestFault::Key)?;
     match &entry.node.value {
-        Value::Scalar(What::Text, text) => Ok(text),
-        _ => Err(Fault::NotText {
+        Value::Scalar(ValueType::Text, text) => Ok(text),
+        _ => Err(ManifestFault::NotText {
             map,
-            found: entry.node.what(),
+            found: entry.node.value_type(),
         }),
     }
 }
 
 /// Names the key, unless it is one of a Secret that is no key at all.
-fn named(kind: Kind, key: &str, flaw: Box<Flaw>) -> Box<Flaw> {
+fn named(kind: Kind, key: &str, flaw: Box<ManifestFlaw>) -> Box<ManifestFlaw> {
     const MOST: usize = 64;
     if kind == Kind::Secret && check_key(key).is_err() {
         flaw
@@ -112,8 +112,8 @@ fn decode(
     kind: Kind,
     raw: &BTreeMap<&str, Raw<'_>>,
     object: usize,
-) -> Result<BTreeMap<String, Bytes>, Box<Flaw>> {
-    let too_large = || Flaw::at(object, Fault::TooLarge);
+) -> Result<BTreeMap<String, Bytes>, Box<ManifestFlaw>> {
+    let too_large = || ManifestFlaw::at(object, ManifestFault::TooLarge);
     let mut data = BTreeMap::new();
     let (mut written, mut held) = (0, 0);
     for (key, Raw { line, text, base64 }) in raw {
@@ -128,9 +128,13 @@ fn decode(
             } else {
                 Cow::Borrowed(*text)
             };
-            let bytes = BASE64
-                .decode(&*solid)
-                .map_err(|_| named(kind, key, Flaw::at(*line, Fault::Base64(kind))))?;
+            let bytes = BASE64.decode(&*solid).map_err(|_| {
+                named(
+                    kind,
+                    key,
+                    ManifestFlaw::at(*line, ManifestFault::Base64(kind)),
+                )
+            })?;
             Bytes::from(bytes)
         } else {
             Bytes::from(*text)

@@ -13,9 +13,9 @@ use livemount_engine::object::ObjectKey;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-use super::fault::Fault;
+use super::fault::ManifestFault;
 use super::limit::Limit;
-use crate::yaml;
+use crate::yaml::YamlFlaw;
 
 /// Why a source could not be read, or not all of it.
 #[derive(Debug, Error)]
@@ -25,23 +25,23 @@ pub enum SourceError {
     Manifest(#[from] ManifestError),
     /// Two files tell one object. Shown as
     /// `b.yaml:1: ConfigMap default/app: told twice, first at a.yaml:7`.
-    #[error("{}: {object}: told twice, first at {}", .places[1], .places[0])]
-    Twice {
+    #[error("{}: {object}: told twice, first at {}", .locations[1], .locations[0])]
+    Duplicate {
         /// The object.
         object: ObjectKey,
         /// Where it is told.
-        places: Box<[Place; 2]>,
+        locations: Box<[Location; 2]>,
     },
     /// It is not there.
     #[error("{}: there is no such file", .0.display())]
     Missing(PathBuf),
-    /// The folder is not there any more.
+    /// The directory is not there any more.
     #[error("{}: there is no such folder", .0.display())]
-    NoFolder(PathBuf),
+    NoDirectory(PathBuf),
     /// It is there and has no bytes.
     #[error("{}: the file is empty", .0.display())]
     Empty(PathBuf),
-    /// It is a folder, a device, a pipe.
+    /// It is a directory, a device, a pipe.
     #[error("{}: not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// It is not at rest, so that half of it might be read.
@@ -50,7 +50,7 @@ pub enum SourceError {
     /// The system does not let it be read.
     #[error("{}: cannot be read: {source}{}", .file.display(), Limit::advice(.limit.as_ref()))]
     Read {
-        /// The file or folder.
+        /// The file or directory.
         file: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -60,7 +60,7 @@ pub enum SourceError {
     /// The system does not let it be watched.
     #[error("{}: cannot be watched: {source}{}", .file.display(), Limit::advice(.limit.as_ref()))]
     Watch {
-        /// The file or folder.
+        /// The file or directory.
         file: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -100,14 +100,14 @@ impl SourceError {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// The file, as its reader named it.
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -120,7 +120,7 @@ pub struct ManifestError {
     /// The file, as its reader named it.
     pub file: PathBuf,
     /// What is wrong in it, and where.
-    pub flaw: Box<Flaw>,
+    pub flaw: Box<ManifestFlaw>,
 }
 
 impl fmt::Display for ManifestError {
@@ -140,9 +140,9 @@ impl fmt::Display for ManifestError {
     }
 }
 
-/// A fault and its place within the file, as far as that is known.
+/// A fault and its location within the file, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
+pub struct ManifestFlaw {
     /// The line, counted from 1.
     pub line: Option<usize>,
     /// The object.
@@ -150,16 +150,16 @@ pub struct Flaw {
     /// The key of the object's data.
     pub key: Option<String>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: ManifestFault,
 }
 
-impl Flaw {
+impl ManifestFlaw {
     /// A fault of which only the line is known.
-    pub(super) fn at(line: usize, fault: impl Into<Fault>) -> Box<Self> {
+    pub(super) fn at(line: usize, fault: impl Into<ManifestFault>) -> Box<Self> {
         Self::new(Some(line), fault.into())
     }
 
-    fn new(line: Option<usize>, fault: Fault) -> Box<Self> {
+    fn new(line: Option<usize>, fault: ManifestFault) -> Box<Self> {
         Box::new(Self {
             line,
             object: None,
@@ -181,8 +181,8 @@ impl Flaw {
     }
 }
 
-impl From<yaml::Flaw> for Box<Flaw> {
-    fn from(flaw: yaml::Flaw) -> Self {
-        Flaw::new(flaw.line, flaw.fault.into())
+impl From<YamlFlaw> for Box<ManifestFlaw> {
+    fn from(flaw: YamlFlaw) -> Self {
+        ManifestFlaw::new(flaw.line, flaw.fault.into())
     }
 }

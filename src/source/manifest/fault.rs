@@ -6,17 +6,17 @@
 use livemount_engine::object::{KeyError, Kind, MAX_OBJECT_BYTES};
 use thiserror::Error;
 
-use crate::yaml::{self, What};
+use crate::yaml::{ValueType, YamlFault};
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum ManifestFault {
     /// It is wrong whatever it speaks of.
     #[error(transparent)]
-    Yaml(#[from] yaml::Fault),
+    Yaml(#[from] YamlFault),
     /// A document that is no mapping.
     #[error("not a manifest: it is {0} where a mapping with apiVersion and kind should be")]
-    NotAMapping(What),
+    NotAMapping(ValueType),
     /// A field that every manifest has is missing.
     #[error("not a manifest: it has no {0}")]
     Missing(&'static str),
@@ -31,7 +31,7 @@ pub enum Fault {
     ListInList,
     /// The same object again.
     #[error("told twice, first on line {0}")]
-    Twice(usize),
+    Duplicate(usize),
     /// The same key in both maps of a `ConfigMap`.
     #[error("told in data and in binaryData, first on line {0}")]
     InBoth(usize),
@@ -40,14 +40,14 @@ pub enum Fault {
     Key(KeyError),
     /// A key that kubectl would write differently.
     #[error("the key is {0}, which kubectl writes in its own way; quote it")]
-    Rewritten(What),
+    Rewritten(ValueType),
     /// A value that is no string.
     #[error("the value is {found}; {map} takes strings only, so {}", advice(*.found))]
     NotText {
         /// Which map of the object.
         map: &'static str,
         /// What the value is.
-        found: What,
+        found: ValueType,
     },
     /// A value that should be base64 and is not.
     #[error("the value is not base64{}", alternative(*.0))]
@@ -64,12 +64,12 @@ fn fields(kind: Kind) -> &'static str {
     }
 }
 
-fn advice(found: What) -> &'static str {
+fn advice(found: ValueType) -> &'static str {
     match found {
-        What::Null => "write \"\" for an empty one",
-        What::Sequence | What::Mapping => "write it as a block (key: |)",
-        What::Binary => "take the tag away",
-        What::Boolean | What::Number | What::Text => "quote it",
+        ValueType::Null => "write \"\" for an empty one",
+        ValueType::Sequence | ValueType::Mapping => "write it as a block (key: |)",
+        ValueType::Binary => "take the tag away",
+        ValueType::Boolean | ValueType::Number | ValueType::Text => "quote it",
     }
 }
 

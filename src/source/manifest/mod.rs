@@ -1,45 +1,47 @@
-//! Manifests: `ConfigMap` and `Secret` objects written in YAML or JSON, in a file or a folder.
+//! Manifests: `ConfigMap` and `Secret` objects written in YAML or JSON, in a file or a directory.
 //!
 //! Three layers, each of which knows those before it. What a file's bytes say: `parse`, `data`.
-//! What is read and when: `settle` reads a file whole, `ears` and `trail` hear changes, `page` is one
-//! file from one reading to the next, `shelf` is what all files say together. [`Manifests`] is the
-//! loop that brings them together: `open` its first look, `watch` each later one.
+//! What is read and when: `stable_read` reads a file whole, `inotify_watches` and `path_walk` notice
+//! changes, `manifest_file` is one file from one reading to the next, `merge` is what all files say
+//! together. [`Manifests`] is the loop that brings them together: `open` its first look, `watch` each
+//! later one.
 
-mod absence;
-mod around;
 mod data;
-mod deaf;
-mod ears;
+mod directory;
 mod error;
 mod fault;
-mod folder;
+mod inotify_support;
+mod inotify_watches;
 mod limit;
+mod listing;
+mod manifest_file;
 mod manifests;
+mod merge;
+mod missing;
 mod open;
-mod page;
 mod parse;
-mod settle;
-mod shelf;
+mod path_walk;
+mod read_options;
+mod stable_read;
 mod sys;
-mod trail;
 mod watch;
 
 #[cfg(test)]
-mod folder_tests;
+mod directory_tests;
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
 mod parse_tests;
 #[cfg(test)]
-mod shelf_tests;
-#[cfg(test)]
 mod watch_tests;
 
-pub use error::{Flaw, ManifestError, Place, SourceError};
-pub use fault::Fault;
+pub use error::{Location, ManifestError, ManifestFlaw, SourceError};
+pub use fault::ManifestFault;
 pub use limit::Limit;
 pub use manifests::{Manifests, Reading};
-pub use parse::{MAX_FILE_BYTES, Placed, parse};
-pub use shelf::Objects;
+pub use merge::Objects;
+pub use parse::{LocatedObject, MAX_FILE_BYTES, parse};

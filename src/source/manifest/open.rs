@@ -1,6 +1,6 @@
 //! The first look at a source, where errors are told instead of waited out.
 //!
-//! Whoever starts wants to know at once what is wrong. A single file must be right. A folder must be
+//! Whoever starts wants to know at once what is wrong. A single file must be right. A directory must be
 //! one that can be watched, and no object may be told twice in it; a file of it that is broken is
 //! told and passed over, as it would be later, so that a restart serves what a running one serves.
 
@@ -11,86 +11,88 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::around::Own;
-use super::ears::{Ears, Who};
+use super::directory::DirectoryState;
 use super::error::SourceError;
-use super::fault::Fault;
-use super::folder;
-use super::manifests::{Manifests, Manners, Reading};
-use super::page::{Page, Said};
-use super::shelf::Shelf;
-use super::trail::walk;
+use super::fault::ManifestFault;
+use super::inotify_watches::{InotifyWatches, PathId};
+use super::listing;
+use super::manifest_file::{FileReading, ManifestFile};
+use super::manifests::{Manifests, Reading};
+use super::merge::MergedFiles;
+use super::path_walk::walk;
+use super::read_options::ReadOptions;
 use super::watch::{Shape, Watch};
 
-pub(super) fn open(shown: PathBuf, manners: Manners) -> Result<Manifests, SourceError> {
+pub(super) fn open(shown: PathBuf, options: ReadOptions) -> Result<Manifests, SourceError> {
     let absolute = absolute(&shown).map_err(|error| SourceError::read(&shown, error))?;
-    let (inotify, ears) = Ears::new().map_err(|error| SourceError::watch(&shown, error))?;
-    let (shape, patience) = if fs::metadata(&absolute).is_ok_and(|found| found.is_dir()) {
-        (Shape::Folder, manners.grace)
+    let (inotify, watches) =
+        InotifyWatches::new().map_err(|error| SourceError::watch(&shown, error))?;
+    let (shape, grace) = if fs::metadata(&absolute).is_ok_and(|found| found.is_dir()) {
+        (Shape::Directory, options.grace)
     } else {
         // No other file can tell what this one does not tell any more.
         (Shape::File, Duration::ZERO)
     };
     let now = Instant::now();
     let mut watch = Watch {
-        manners,
+        options,
         shape,
         shown,
         absolute,
-        ears,
-        pages: BTreeMap::new(),
-        shelf: Shelf::new(patience),
-        own: Own::default(),
-        told: HashMap::new(),
-        polled: now,
+        watches,
+        files: BTreeMap::new(),
+        merged: MergedFiles::new(grace),
+        directory: DirectoryState::default(),
+        reported: HashMap::new(),
+        last_poll: now,
     };
-    let troubles = match shape {
+    let file_errors = match shape {
         Shape::File => watch.open_file(),
-        Shape::Folder => watch.open_folder(now),
+        Shape::Directory => watch.open_directory(now),
     }?;
-    watch.shelf.settle(now);
-    match watch.shelf.conflict() {
+    watch.merged.merge(now);
+    match watch.merged.conflict() {
         Some(error) => Err(error),
         None => Ok(Manifests {
             watch,
             inotify,
-            troubles,
+            file_errors,
         }),
     }
 }
 
 impl Watch {
     fn open_file(&mut self) -> Result<Vec<SourceError>, SourceError> {
-        self.pages.insert(None, Page::default());
-        let heard = self.listen(&None);
+        self.files.insert(None, ManifestFile::default());
+        let watched = self.watch_path(&None);
         // What is wrong with the file itself is told first.
-        match self.first(&None) {
-            Said::Objects(objects) => self.shelf.put(&self.shown, objects),
-            Said::Broken(error) => return Err(error),
+        match self.read_first(&None) {
+            FileReading::Objects(objects) => self.merged.set(&self.shown, objects),
+            FileReading::Broken(error) => return Err(error),
         }
-        heard.map(|()| Vec::new())
+        watched.map(|()| Vec::new())
     }
 
-    fn open_folder(&mut self, now: Instant) -> Result<Vec<SourceError>, SourceError> {
-        walk(&mut self.ears, &None, &self.absolute)
+    fn open_directory(&mut self, now: Instant) -> Result<Vec<SourceError>, SourceError> {
+        walk(&mut self.watches, &None, &self.absolute)
             .map_err(|error| SourceError::watch(&self.shown, error))?;
-        self.own.deaf = (self.manners.deaf)(&self.absolute);
-        let names =
-            folder::names(&self.absolute).map_err(|error| SourceError::read(&self.shown, error))?;
+        self.directory.unsupported = (self.options.inotify_unsupported)(&self.absolute);
+        let names = listing::manifest_names(&self.absolute)
+            .map_err(|error| SourceError::read(&self.shown, error))?;
         let mut files = BTreeSet::new();
-        self.turn_to(names, now, &mut files);
-        let mut tell = Vec::new();
-        for who in files {
-            let heard = self.listen(&who);
-            let shown = self.shown(&who);
-            match self.first(&who) {
-                Said::Objects(objects) => self.shelf.put(&shown, objects),
-                Said::Broken(error) if is_fatal(&error) => return Err(error),
-                Said::Broken(error) => self.complain(&who, error, &mut tell),
+        self.set_names(names, now, &mut files);
+        let mut readings = Vec::new();
+        for id in files {
+            let watched = self.watch_path(&id);
+            let shown = self.shown(&id);
+            match self.read_first(&id) {
+                FileReading::Objects(objects) => self.merged.set(&shown, objects),
+                FileReading::Broken(error) if is_fatal(&error) => return Err(error),
+                FileReading::Broken(error) => self.report(&id, error, &mut readings),
             }
-            match heard {
+            match watched {
                 Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) if !self.pages[&who].failed => self.complain(&who, error, &mut tell),
+                Err(error) if !self.files[&id].unreadable => self.report(&id, error, &mut readings),
                 _ => {}
             }
         }
@@ -98,20 +100,20 @@ impl Watch {
             Reading::Broken(error) => Some(error),
             Reading::Objects(_) => None,
         };
-        Ok(tell.into_iter().filter_map(broken).collect())
+        Ok(readings.into_iter().filter_map(broken).collect())
     }
 
-    fn first(&mut self, who: &Who) -> Said {
-        let (path, shown) = (self.path(who), self.shown(who));
-        let page = self.pages.entry(who.clone()).or_default();
-        page.first(&path, &shown, &self.manners.namespace)
+    fn read_first(&mut self, id: &PathId) -> FileReading {
+        let (path, shown) = (self.path(id), self.shown(id));
+        let file = self.files.entry(id.clone()).or_default();
+        file.read_first(&path, &shown, &self.options.namespace)
     }
 }
 
-/// Whether one file's trouble is the whole folder's.
+/// Whether one file's error is the whole directory's.
 fn is_fatal(error: &SourceError) -> bool {
     match error {
-        SourceError::Manifest(error) => matches!(error.flaw.fault, Fault::Twice(_)),
+        SourceError::Manifest(error) => matches!(error.flaw.fault, ManifestFault::Duplicate(_)),
         SourceError::Watch { limit, .. } | SourceError::Read { limit, .. } => limit.is_some(),
         _ => false,
     }

@@ -1,4 +1,4 @@
-//! The first look at a folder, and the second look at a file that nobody can listen to.
+//! The first look at a folder, and the second look at a file that cannot be watched.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::folder_tests::{NEVER, manners, words, write};
-use super::page::{Page, Said};
+use super::directory_tests::{NEVER, options, words, write};
+use super::manifest_file::{FileReading, ManifestFile};
 use super::{SourceError, open};
 
 #[test]
@@ -15,16 +15,16 @@ fn where_nobody_says_who_writes_the_second_equal_reading_counts() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.yaml");
     let second = Duration::from_secs(1);
-    let mut page = Page::default();
-    page.deaf = true;
+    let mut file = ManifestFile::default();
+    file.unsupported = true;
     let start = Instant::now();
     let mut read = |after: f64, objects: &[&str]| {
         write(&path, objects);
         let now = start + second.mul_f64(after);
-        match page.read(&path, &path, "default", now, second) {
+        match file.read(&path, &path, "default", now, second) {
             None => 0,
-            Some(Said::Objects(objects)) => objects.len(),
-            Some(Said::Broken(error)) => panic!("{error}"),
+            Some(FileReading::Objects(objects)) => objects.len(),
+            Some(FileReading::Broken(error)) => panic!("{error}"),
         }
     };
     assert_eq!(read(0.0, &["x=1"]), 0);
@@ -45,13 +45,13 @@ fn at_the_start_it_is_told_what_makes_the_folder_useless() {
     let home = tempfile::tempdir().expect("a folder");
     let dir = home.path().join("dir");
     fs::create_dir(&dir).expect("made");
-    let open = || open::open(dir.clone(), manners(NEVER));
+    let open = || open::open(dir.clone(), options(NEVER));
     let shown = |error: &SourceError| {
         let prefix = format!("{}/", home.path().display());
         error.to_string().replace(&prefix, "")
     };
     let empty = open().expect("an empty folder is one");
-    assert!(empty.is_folder() && empty.objects().is_empty());
+    assert!(empty.is_directory() && empty.objects().is_empty());
     // Files that are broken are passed over, and told.
     write(&dir.join("a.yaml"), &["x=1"]);
     fs::write(dir.join("b.yaml"), "[").expect("written");
@@ -61,9 +61,9 @@ fn at_the_start_it_is_told_what_makes_the_folder_useless() {
     symlink("/dev/null", dir.join("f.yaml")).expect("linked");
     let mut source = open().expect("one file is good");
     assert_eq!(words(&source.objects()), ["x=1"]);
-    let troubles: Vec<String> = source.troubles().iter().map(shown).collect();
+    let file_errors: Vec<String> = source.file_errors().iter().map(shown).collect();
     assert_eq!(
-        troubles,
+        file_errors,
         [
             "dir/b.yaml:1: not YAML: brackets do not match",
             "dir/c.yaml: the file is empty",

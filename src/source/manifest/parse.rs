@@ -11,9 +11,9 @@ use std::path::Path;
 use livemount_engine::object::{Kind, Object, ObjectKey};
 
 use super::data;
-use super::error::{Flaw, ManifestError};
-use super::fault::Fault;
-use crate::yaml::{self, Documents, Mapping, Node, Value, What, fields, name};
+use super::error::{ManifestError, ManifestFlaw};
+use super::fault::ManifestFault;
+use crate::yaml::{Documents, Mapping, Node, Value, ValueType, YamlFault, fields, name};
 
 /// The largest file that is read: five objects of the largest request that the API takes (3 MiB),
 /// and small enough to be held in memory twice.
@@ -21,7 +21,7 @@ pub const MAX_FILE_BYTES: usize = 16 << 20;
 
 /// An object and the line where it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct LocatedObject {
     /// The object.
     pub object: Object,
     /// The line, counted from 1.
@@ -34,7 +34,7 @@ pub fn parse(
     origin: &Path,
     bytes: &[u8],
     default_namespace: &str,
-) -> Result<Vec<Placed>, ManifestError> {
+) -> Result<Vec<LocatedObject>, ManifestError> {
     let mut manifest = Manifest {
         default_namespace,
         lines: HashMap::new(),
@@ -53,11 +53,11 @@ struct Manifest<'n> {
     default_namespace: &'n str,
     /// Where each object was told.
     lines: HashMap<ObjectKey, usize>,
-    objects: Vec<Placed>,
+    objects: Vec<LocatedObject>,
 }
 
 impl Manifest<'_> {
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Box<Flaw>> {
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Box<ManifestFlaw>> {
         let mut documents = Documents::new(bytes, MAX_FILE_BYTES)?;
         while let Some(root) = documents.next()? {
             self.document(&root)?;
@@ -65,10 +65,10 @@ impl Manifest<'_> {
         Ok(())
     }
 
-    fn document(&mut self, root: &Node<'_>) -> Result<(), Box<Flaw>> {
+    fn document(&mut self, root: &Node<'_>) -> Result<(), Box<ManifestFlaw>> {
         let mapping = match &root.value {
             // An empty document, as between two separators.
-            Value::Scalar(What::Null, _) => return Ok(()),
+            Value::Scalar(ValueType::Null, _) => return Ok(()),
             value => as_mapping(value, root)?,
         };
         let (version, kind) = type_of(mapping, root.line, None)?;
@@ -78,25 +78,29 @@ impl Manifest<'_> {
             ("v1", "SecretList") => Some("Secret"),
             _ => return self.object(mapping, root.line, version, kind),
         };
-        fields::told_once(mapping)?;
+        fields::without_duplicates(mapping)?;
         let Some(entry) = mapping.get("items") else {
             return Ok(());
         };
         match &entry.node.value {
-            Value::Scalar(What::Null, _) => Ok(()),
+            Value::Scalar(ValueType::Null, _) => Ok(()),
             Value::Sequence(nodes) => nodes.iter().try_for_each(|item| {
                 let mapping = as_mapping(&item.value, item)?;
                 let (version, kind) = type_of(mapping, item.line, items)?;
                 if version == "v1" && kind.ends_with("List") {
                     // kubectl would open it. Nobody writes one, and without it no list of aliases
                     // to lists can multiply.
-                    return Err(Flaw::at(item.line, Fault::ListInList));
+                    return Err(ManifestFlaw::at(item.line, ManifestFault::ListInList));
                 }
                 self.object(mapping, item.line, version, kind)
             }),
-            _ => {
-                Err(fields::mistyped(entry.line, "items", What::Sequence, entry.node.what()).into())
-            }
+            _ => Err(fields::mistyped(
+                entry.line,
+                "items",
+                ValueType::Sequence,
+                entry.node.value_type(),
+            )
+            .into()),
         }
     }
 
@@ -107,7 +111,7 @@ impl Manifest<'_> {
         line: usize,
         version: &str,
         kind: &str,
-    ) -> Result<(), Box<Flaw>> {
+    ) -> Result<(), Box<ManifestFlaw>> {
         let kind = match (version, kind) {
             ("v1", "ConfigMap") => Kind::ConfigMap,
             ("v1", "Secret") => Kind::Secret,
@@ -116,10 +120,10 @@ impl Manifest<'_> {
         let metadata = fields::mapping(mapping, "metadata", "metadata")?.map(|(inner, _)| inner);
         let key = self.key(kind, metadata, line)?;
         if let Some(first) = self.lines.insert(key.clone(), line) {
-            return Err(Flaw::at(line, Fault::Twice(first)).of(&key));
+            return Err(ManifestFlaw::at(line, ManifestFault::Duplicate(first)).of(&key));
         }
         let object = build(&key, mapping, metadata, line).map_err(|flaw| flaw.of(&key))?;
-        self.objects.push(Placed { object, line });
+        self.objects.push(LocatedObject { object, line });
         Ok(())
     }
 
@@ -129,18 +133,18 @@ impl Manifest<'_> {
         kind: Kind,
         metadata: Option<&Mapping<'_>>,
         line: usize,
-    ) -> Result<ObjectKey, Box<Flaw>> {
+    ) -> Result<ObjectKey, Box<ManifestFlaw>> {
         let field = |name, field: &'static str| match metadata {
             Some(metadata) => fields::text(metadata, name, field),
             None => Ok(None),
         };
         let Some((name, at)) = field("name", "metadata.name")?.filter(|(name, _)| !name.is_empty())
         else {
-            return Err(Flaw::at(line, Fault::NoName(kind)));
+            return Err(ManifestFlaw::at(line, ManifestFault::NoName(kind)));
         };
         let illegal = |line, field: &'static str, why| {
             let field = field.into();
-            Flaw::at(line, yaml::Fault::Name { field, why })
+            ManifestFlaw::at(line, YamlFault::Name { field, why })
         };
         name::subdomain(name).map_err(|why| illegal(at, "metadata.name", why))?;
         let namespace = match field("namespace", "metadata.namespace")? {
@@ -158,10 +162,16 @@ impl Manifest<'_> {
     }
 }
 
-fn as_mapping<'t, 'a>(value: &'t Value<'a>, node: &Node<'_>) -> Result<&'t Mapping<'a>, Box<Flaw>> {
+fn as_mapping<'t, 'a>(
+    value: &'t Value<'a>,
+    node: &Node<'_>,
+) -> Result<&'t Mapping<'a>, Box<ManifestFlaw>> {
     match value {
         Value::Mapping(mapping) => Ok(mapping),
-        _ => Err(Flaw::at(node.line, Fault::NotAMapping(node.what()))),
+        _ => Err(ManifestFlaw::at(
+            node.line,
+            ManifestFault::NotAMapping(node.value_type()),
+        )),
     }
 }
 
@@ -170,12 +180,12 @@ fn type_of<'t>(
     mapping: &'t Mapping<'_>,
     line: usize,
     known: Option<&'static str>,
-) -> Result<(&'t str, &'t str), Box<Flaw>> {
+) -> Result<(&'t str, &'t str), Box<ManifestFlaw>> {
     let field = |name: &'static str, known: Option<&'static str>| {
         let told = fields::text(mapping, name, name)?.map(|(text, _)| text);
         told.filter(|text| !text.is_empty())
             .or(known)
-            .ok_or_else(|| Flaw::at(line, Fault::Missing(name)))
+            .ok_or_else(|| ManifestFlaw::at(line, ManifestFault::Missing(name)))
     };
     Ok((
         field("apiVersion", known.map(|_| "v1"))?,
@@ -188,22 +198,25 @@ fn build(
     mapping: &Mapping<'_>,
     metadata: Option<&Mapping<'_>>,
     line: usize,
-) -> Result<Object, Box<Flaw>> {
-    fields::told_once(mapping)?;
+) -> Result<Object, Box<ManifestFlaw>> {
+    fields::without_duplicates(mapping)?;
     let known: &[&str] = match key.kind {
         Kind::ConfigMap | Kind::Pod => &["data", "binaryData", "immutable"],
         Kind::Secret => &["data", "stringData", "immutable", "type"],
     };
     for (name, entry) in mapping.in_order() {
         if !["apiVersion", "kind", "metadata"].contains(&name) && !known.contains(&name) {
-            return Err(Flaw::at(entry.line, Fault::UnknownField(key.kind)));
+            return Err(ManifestFlaw::at(
+                entry.line,
+                ManifestFault::UnknownField(key.kind),
+            ));
         }
     }
     fields::text(mapping, "type", "type")?;
     let mut object = data::object(key, mapping, line)?;
-    object.immutable = fields::truth(mapping, "immutable", "immutable")?.unwrap_or(false);
+    object.immutable = fields::boolean(mapping, "immutable", "immutable")?.unwrap_or(false);
     if let Some(metadata) = metadata {
-        fields::told_once(metadata)?;
+        fields::without_duplicates(metadata)?;
         let own = |(text, _): (&str, _)| text.to_owned();
         object.uid = fields::text(metadata, "uid", "metadata.uid")?.map(own);
         object.resource_version =

@@ -9,8 +9,8 @@ use livemount_engine::object::Object;
 use super::{ManifestError, parse};
 
 pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Vec<Object>, ManifestError> {
-    let placed = parse(Path::new("app.yaml"), text.as_ref(), "default")?;
-    Ok(placed.into_iter().map(|placed| placed.object).collect())
+    let located = parse(Path::new("app.yaml"), text.as_ref(), "default")?;
+    Ok(located.into_iter().map(|located| located.object).collect())
 }
 
 pub(super) fn refusal(text: impl AsRef<[u8]>) -> String {

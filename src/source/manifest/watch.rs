@@ -1,4 +1,4 @@
-//! A source under watch: what was heard in, readings out, one step at a time.
+//! A source under watch: changes in, readings out, one step at a time.
 //!
 //! Holds what has to be known from one event to the next. Everything here touches the disk and may
 //! wait for it, so it runs on a thread of its own; when to take which step is the loop's in
@@ -9,208 +9,215 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
-use super::around::Own;
-use super::ears::{Ears, Noise, Who};
+use super::directory::DirectoryState;
 use super::error::SourceError;
-use super::manifests::{Manners, Reading};
-use super::page::{Page, Said};
-use super::shelf::Shelf;
-use super::trail::walk;
+use super::inotify_watches::{Changes, InotifyWatches, PathId};
+use super::manifest_file::{FileReading, ManifestFile};
+use super::manifests::Reading;
+use super::merge::MergedFiles;
+use super::path_walk::walk;
+use super::read_options::ReadOptions;
 
 /// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// One file, whose page has no name.
+    /// One file, whose id has no name.
     File,
-    /// A folder of files.
-    Folder,
+    /// A directory of files.
+    Directory,
 }
 
 /// A source that is being watched.
 pub(super) struct Watch {
-    pub(super) manners: Manners,
+    pub(super) options: ReadOptions,
     pub(super) shape: Shape,
     /// The path as it was given, for words.
     pub(super) shown: PathBuf,
-    /// The same from the root on, so that folders above a relative one are heard too.
+    /// The same from the root on, so that directories above a relative one are watched too.
     pub(super) absolute: PathBuf,
-    pub(super) ears: Ears,
-    pub(super) pages: BTreeMap<Who, Page>,
-    pub(super) shelf: Shelf,
-    /// A folder's own state; a file's is in its page.
-    pub(super) own: Own,
-    /// What was told of each path and may still hold.
-    pub(super) told: HashMap<Who, HashSet<String>>,
-    /// When those who cannot be heard were looked at last.
-    pub(super) polled: Instant,
+    pub(super) watches: InotifyWatches,
+    pub(super) files: BTreeMap<PathId, ManifestFile>,
+    pub(super) merged: MergedFiles,
+    /// A directory's own state; a file's is in `files`.
+    pub(super) directory: DirectoryState,
+    /// What was reported of each path and may still hold.
+    pub(super) reported: HashMap<PathId, HashSet<String>>,
+    /// When what cannot be watched was read last.
+    pub(super) last_poll: Instant,
 }
 
 impl Watch {
-    /// Does what was heard, and what is due, and says what there is to tell.
-    pub(super) fn act(&mut self, noise: &Noise) -> Vec<Reading> {
+    /// Does what changes and the time ask for, and returns what there is to say.
+    pub(super) fn act(&mut self, changes: &Changes) -> Vec<Reading> {
         let now = Instant::now();
-        let mut tell = Vec::new();
-        if noise.again {
-            self.told.clear();
-            self.shelf.tell_again();
-            self.pages.values_mut().for_each(Page::forget);
+        let mut readings = Vec::new();
+        if changes.reload {
+            self.reported.clear();
+            self.merged.report_again();
+            self.files.values_mut().for_each(ManifestFile::forget);
         }
-        let poll = self.needs_polling() && self.polled + self.manners.poll <= now;
+        let poll = self.needs_polling() && self.last_poll + self.options.poll <= now;
         if poll {
-            self.polled = now;
+            self.last_poll = now;
         }
-        let mut fresh = BTreeSet::new();
+        let mut new = BTreeSet::new();
         let there = match self.shape {
             Shape::File => true,
-            Shape::Folder => self.look_around(noise, poll, now, &mut fresh, &mut tell),
+            Shape::Directory => self.read_directory(changes, poll, now, &mut new, &mut readings),
         };
         if there {
-            self.read(noise, poll, now, &fresh, &mut tell);
+            self.read(changes, poll, now, &new, &mut readings);
         }
-        self.tell_lacks(now, &mut tell);
-        let changed = self.shelf.settle(now);
-        tell.extend(self.shelf.overdue(now).into_iter().map(Reading::Broken));
+        self.report_missing(now, &mut readings);
+        let changed = self.merged.merge(now);
+        readings.extend(self.merged.overdue(now).into_iter().map(Reading::Broken));
         if changed {
-            tell.push(Reading::Objects(self.shelf.objects()));
+            readings.push(Reading::Objects(self.merged.objects()));
         }
-        tell
+        readings
     }
 
-    /// When something is due though nothing is heard.
+    /// When something is due though nothing changes.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let grace = self.manners.grace;
-        let lacks = self.pages.values().map(|page| page.absence);
-        let lacks = lacks.chain([self.own.absence]);
-        let lacks = lacks.filter_map(|absence| absence.deadline(grace));
+        let grace = self.options.grace;
+        let missing = self.files.values().map(|file| file.missing);
+        let missing = missing.chain([self.directory.missing]);
+        let missing = missing.filter_map(|missing| missing.deadline(grace));
         let poll = self
             .needs_polling()
-            .then(|| self.polled + self.manners.poll);
-        lacks.chain(poll).chain(self.shelf.deadline()).min()
+            .then(|| self.last_poll + self.options.poll);
+        missing.chain(poll).chain(self.merged.deadline()).min()
     }
 
     fn needs_polling(&self) -> bool {
-        self.own.is_polled() || self.pages.values().any(Page::is_polled)
+        self.directory.is_polled() || self.files.values().any(ManifestFile::is_polled)
     }
 
     /// Reads the files that something happened to, or that are due.
     fn read(
         &mut self,
-        noise: &Noise,
+        changes: &Changes,
         poll: bool,
         now: Instant,
-        fresh: &BTreeSet<Who>,
-        tell: &mut Vec<Reading>,
+        new: &BTreeSet<PathId>,
+        readings: &mut Vec<Reading>,
     ) {
-        let all: Vec<Who> = self.pages.keys().cloned().collect();
-        for who in all {
-            let heard = noise.of(&who);
-            let page = &self.pages[&who];
-            let moved = heard.moved || fresh.contains(&who);
-            let due = poll && page.is_polled();
-            let mut listened = Ok(());
-            if moved || (due && page.unheard) {
-                listened = self.listen(&who);
+        let all: Vec<PathId> = self.files.keys().cloned().collect();
+        for id in all {
+            let change = changes.of(&id);
+            let file = &self.files[&id];
+            let moved = change.moved || new.contains(&id);
+            let due = poll && file.is_polled();
+            let mut watched = Ok(());
+            if moved || (due && file.unwatched) {
+                watched = self.watch_path(&id);
             }
-            if moved || heard.closed || due {
-                self.turn(&who, now, tell);
+            if moved || change.closed || due {
+                self.read_file(&id, now, readings);
             }
-            // Where it cannot be read either, that has been told.
-            if let Err(error) = listened
-                && !self.pages[&who].failed
+            // Where it cannot be read either, that has been reported.
+            if let Err(error) = watched
+                && !self.files[&id].unreadable
             {
-                self.complain(&who, error, tell);
+                self.report(&id, error, readings);
             }
         }
     }
 
-    /// Listens to the changes of a file.
-    pub(super) fn listen(&mut self, who: &Who) -> Result<(), SourceError> {
-        let path = self.path(who);
-        let walked = walk(&mut self.ears, who, &path);
-        if let Some(page) = self.pages.get_mut(who) {
-            page.deaf = (self.manners.deaf)(&path);
-            page.unheard = walked.is_err();
+    /// Watches all that a file's path goes through.
+    pub(super) fn watch_path(&mut self, id: &PathId) -> Result<(), SourceError> {
+        let path = self.path(id);
+        let walked = walk(&mut self.watches, id, &path);
+        if let Some(file) = self.files.get_mut(id) {
+            file.unsupported = (self.options.inotify_unsupported)(&path);
+            file.unwatched = walked.is_err();
         }
         match walked {
             Ok(_) => Ok(()),
-            Err(error) => Err(SourceError::watch(self.shown(who), error)),
+            Err(error) => Err(SourceError::watch(self.shown(id), error)),
         }
     }
 
     /// Reads one file.
-    fn turn(&mut self, who: &Who, now: Instant, tell: &mut Vec<Reading>) {
-        let (path, shown) = (self.path(who), self.shown(who));
-        let Some(page) = self.pages.get_mut(who) else {
+    fn read_file(&mut self, id: &PathId, now: Instant, readings: &mut Vec<Reading>) {
+        let (path, shown) = (self.path(id), self.shown(id));
+        let Some(file) = self.files.get_mut(id) else {
             return;
         };
-        let said = page.read(
+        let reading = file.read(
             &path,
             &shown,
-            &self.manners.namespace,
+            &self.options.namespace,
             now,
-            self.manners.poll,
+            self.options.poll,
         );
-        self.take(who, &shown, said, tell);
+        self.accept(id, &shown, reading, readings);
     }
 
-    fn take(&mut self, who: &Who, shown: &Path, said: Option<Said>, tell: &mut Vec<Reading>) {
-        match said {
-            Some(Said::Objects(objects)) => {
-                self.told.remove(who);
-                self.shelf.put(shown, objects);
+    fn accept(
+        &mut self,
+        id: &PathId,
+        shown: &Path,
+        reading: Option<FileReading>,
+        readings: &mut Vec<Reading>,
+    ) {
+        match reading {
+            Some(FileReading::Objects(objects)) => {
+                self.reported.remove(id);
+                self.merged.set(shown, objects);
             }
-            Some(Said::Broken(error)) => {
-                self.shelf.spoil(shown);
+            Some(FileReading::Broken(error)) => {
+                self.merged.set_broken(shown);
                 if let SourceError::Manifest(_) = error {
                     // Its writer waits for an answer, also where it is the one of before.
-                    self.told.remove(who);
+                    self.reported.remove(id);
                 }
-                self.complain(who, error, tell);
+                self.report(id, error, readings);
             }
             None => {}
         }
     }
 
-    /// Tells what has been lacking for too long.
-    fn tell_lacks(&mut self, now: Instant, tell: &mut Vec<Reading>) {
-        let grace = self.manners.grace;
-        if let Some(why) = self.own.absence.overdue(now, grace) {
-            self.complain(&None, why(self.shown.clone()), tell);
+    /// Reports what has been missing for too long.
+    fn report_missing(&mut self, now: Instant, readings: &mut Vec<Reading>) {
+        let grace = self.options.grace;
+        if let Some(to_error) = self.directory.missing.overdue(now, grace) {
+            self.report(&None, to_error(self.shown.clone()), readings);
         }
-        let overdue = |(who, page): (&Who, &mut Page)| {
-            let why = page.absence.overdue(now, grace)?;
-            page.forget();
-            Some((who.clone(), why))
+        let overdue = |(id, file): (&PathId, &mut ManifestFile)| {
+            let to_error = file.missing.overdue(now, grace)?;
+            file.forget();
+            Some((id.clone(), to_error))
         };
-        let lacks: Vec<_> = self.pages.iter_mut().filter_map(overdue).collect();
-        for (who, why) in lacks {
-            let shown = self.shown(&who);
-            let said = Said::Broken(why(shown.clone()));
-            self.take(&who, &shown, Some(said), tell);
+        let overdue_files: Vec<_> = self.files.iter_mut().filter_map(overdue).collect();
+        for (id, to_error) in overdue_files {
+            let shown = self.shown(&id);
+            let reading = FileReading::Broken(to_error(shown.clone()));
+            self.accept(&id, &shown, Some(reading), readings);
         }
     }
 
-    /// Tells what is wrong, unless that was told and nothing was right since.
-    pub(super) fn complain(&mut self, who: &Who, error: SourceError, tell: &mut Vec<Reading>) {
-        let told = self.told.entry(who.clone()).or_default();
-        if told.insert(error.to_string()) {
-            tell.push(Reading::Broken(error));
+    /// Reports what is wrong, unless that was reported and nothing was right since.
+    pub(super) fn report(&mut self, id: &PathId, error: SourceError, readings: &mut Vec<Reading>) {
+        let reported = self.reported.entry(id.clone()).or_default();
+        if reported.insert(error.to_string()) {
+            readings.push(Reading::Broken(error));
         }
     }
 
     /// Where a file is.
-    pub(super) fn path(&self, who: &Who) -> PathBuf {
-        below(&self.absolute, who)
+    pub(super) fn path(&self, id: &PathId) -> PathBuf {
+        below(&self.absolute, id)
     }
 
     /// What a file is called.
-    pub(super) fn shown(&self, who: &Who) -> PathBuf {
-        below(&self.shown, who)
+    pub(super) fn shown(&self, id: &PathId) -> PathBuf {
+        below(&self.shown, id)
     }
 }
 
-fn below(path: &Path, who: &Who) -> PathBuf {
-    match who {
+fn below(path: &Path, id: &PathId) -> PathBuf {
+    match id {
         Some(name) => path.join(name),
         None => path.to_owned(),
     }

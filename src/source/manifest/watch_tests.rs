@@ -13,8 +13,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::ears::{Heard, Noise};
-use super::manifests::Manners;
+use super::inotify_watches::{Changes, PathChange};
+use super::read_options::ReadOptions;
 use super::{Manifests, Objects, Reading, SourceError, open};
 
 const NEVER: Duration = Duration::from_hours(1);
@@ -42,11 +42,11 @@ fn number(objects: &Objects) -> u32 {
 
 /// A file that is read with this patience.
 fn open_with(path: &Path, grace: Duration) -> Manifests {
-    let manners = Manners {
+    let options = ReadOptions {
         grace,
-        ..Manners::new("default")
+        ..ReadOptions::new("default")
     };
-    open::open(path.to_owned(), manners).expect("legal")
+    open::open(path.to_owned(), options).expect("legal")
 }
 
 struct Watched {
@@ -139,8 +139,8 @@ async fn a_rename_onto_the_name_is_one_reading() {
 
 /// The first half of a manifest, which is a legal one.
 fn half(n: u32) -> String {
-    let whole = manifest(n);
-    whole.split_inclusive("# nothing\n").take(20).collect()
+    let stable = manifest(n);
+    stable.split_inclusive("# nothing\n").take(20).collect()
 }
 
 #[tokio::test]
@@ -166,12 +166,15 @@ fn a_mere_modify_is_not_even_heard() {
     let path = folder.path().join("app.yaml");
     let mut file = open_with(&path, NEVER);
     let mut heard = || {
-        let mut noise = Noise::default();
-        let drained = file.watch.ears.drain(&mut file.inotify, &mut noise);
+        let mut changes = Changes::default();
+        let drained = file
+            .watch
+            .watches
+            .read_events(&mut file.inotify, &mut changes);
         assert!(drained.expect("readable"));
-        noise.of(&None)
+        changes.of(&None)
     };
-    let nothing = Heard::default();
+    let nothing = PathChange::default();
     let mut writer = File::options().append(true).open(&path).expect("opened");
     writer.write_all(b"  more: x\n").expect("written");
     assert_eq!(heard(), nothing);

@@ -21,9 +21,9 @@ use std::path::Path;
 
 use livemount_engine::spec::Spec;
 
-use crate::yaml::{self, Documents, Mapping, Node, Value, What};
-use error::Flaw;
-pub use error::{Fault, StanzaError};
+use crate::yaml::{Documents, Mapping, Node, Value, ValueType, YamlFlaw};
+use error::VolumeSourceFlaw;
+pub use error::{VolumeSourceError, VolumeSourceFault};
 pub use mountpoints::{MountpointError, mountpoints};
 use volume::Reader;
 
@@ -33,7 +33,7 @@ pub const MAX_BYTES: usize = 3 << 20;
 
 /// Which of the volume sources that are served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stanza {
+pub enum VolumeSourceType {
     /// One `ConfigMap`.
     ConfigMap,
     /// One Secret.
@@ -42,7 +42,7 @@ pub enum Stanza {
     Projected,
 }
 
-impl Stanza {
+impl VolumeSourceType {
     const ALL: [Self; 3] = [Self::ConfigMap, Self::Secret, Self::Projected];
 
     /// The field of a volume that holds it.
@@ -58,7 +58,11 @@ impl Stanza {
 /// Reads a volume as it stands under `volumes:` of a pod spec: a mapping with one of `configMap`,
 /// `secret` and `projected`, and perhaps a `name`, which is not looked at. The origin is named in
 /// the error and nothing else; the objects are those of the namespace.
-pub fn parse(origin: &Path, text: &[u8], namespace: &str) -> Result<Spec, StanzaError> {
+pub fn parse_volume(
+    origin: &Path,
+    text: &[u8],
+    namespace: &str,
+) -> Result<Spec, VolumeSourceError> {
     read(origin, text, |mapping, line| {
         Reader::new(namespace, None).volume(mapping, line)
     })
@@ -67,15 +71,15 @@ pub fn parse(origin: &Path, text: &[u8], namespace: &str) -> Result<Spec, Stanza
 /// Reads what stands below `configMap:`, `secret:` or `projected:`. The objects are those of the
 /// namespace. With the name of the pod that mounts the volume, `projected` may hold that pod's
 /// `downwardAPI`.
-pub fn parse_stanza(
+pub fn parse_volume_source(
     origin: &Path,
-    stanza: Stanza,
+    source_type: VolumeSourceType,
     text: &[u8],
     namespace: &str,
     pod: Option<&str>,
-) -> Result<Spec, StanzaError> {
+) -> Result<Spec, VolumeSourceError> {
     read(origin, text, |mapping, line| {
-        Reader::new(namespace, pod).stanza(stanza, mapping, line)
+        Reader::new(namespace, pod).volume_source(source_type, mapping, line)
     })
 }
 
@@ -83,26 +87,33 @@ pub fn parse_stanza(
 fn read(
     origin: &Path,
     text: &[u8],
-    spec: impl FnOnce(&Mapping<'_>, usize) -> Result<Spec, Flaw>,
-) -> Result<Spec, StanzaError> {
+    spec: impl FnOnce(&Mapping<'_>, usize) -> Result<Spec, VolumeSourceFlaw>,
+) -> Result<Spec, VolumeSourceError> {
     let read = || {
         let mut documents = Documents::new(text, MAX_BYTES)?;
-        let first = next(&mut documents)?.ok_or(Flaw::of_all(Fault::Nothing))?;
+        let first =
+            next(&mut documents)?.ok_or(VolumeSourceFlaw::of_all(VolumeSourceFault::Nothing))?;
         if let Some(second) = next(&mut documents)? {
-            return Err(Flaw::at(second.line, Fault::SecondDocument));
+            return Err(VolumeSourceFlaw::at(
+                second.line,
+                VolumeSourceFault::SecondDocument,
+            ));
         }
         match &first.value {
             Value::Mapping(mapping) => spec(mapping, first.line),
-            _ => Err(Flaw::at(first.line, Fault::NotAMapping(first.what()))),
+            _ => Err(VolumeSourceFlaw::at(
+                first.line,
+                VolumeSourceFault::NotAMapping(first.value_type()),
+            )),
         }
     };
-    read().map_err(|flaw| StanzaError::new(origin, flaw))
+    read().map_err(|flaw| VolumeSourceError::new(origin, flaw))
 }
 
 /// The next document that is not empty.
-fn next<'a>(documents: &mut Documents<'a>) -> Result<Option<std::rc::Rc<Node<'a>>>, yaml::Flaw> {
+fn next<'a>(documents: &mut Documents<'a>) -> Result<Option<std::rc::Rc<Node<'a>>>, YamlFlaw> {
     while let Some(root) = documents.next()? {
-        if root.what() != What::Null {
+        if root.value_type() != ValueType::Null {
             return Ok(Some(root));
         }
     }

@@ -3,11 +3,11 @@
 use livemount_engine::object::{Kind, ObjectKey};
 use livemount_engine::spec::{Mode, Source, Spec};
 
-use super::Stanza;
+use super::VolumeSourceType;
 use super::downward;
-use super::error::{Fault, Flaw};
+use super::error::{VolumeSourceFault, VolumeSourceFlaw};
 use super::items::{Paths, mode};
-use crate::yaml::{Mapping, Value, What, fields, name};
+use crate::yaml::{Mapping, Value, ValueType, YamlFault, YamlFlaw, fields, name};
 
 /// What all that is read of one volume shares.
 pub(super) struct Reader<'n> {
@@ -19,7 +19,7 @@ pub(super) struct Reader<'n> {
 
 /// The fields of one object's source, as they are called where it stands.
 #[derive(Clone, Copy)]
-struct Words {
+struct FieldNames {
     kind: Kind,
     /// What the object's name is called.
     name: &'static str,
@@ -36,61 +36,77 @@ impl<'n> Reader<'n> {
     }
 
     /// An entry of a pod's `volumes`.
-    pub(super) fn volume(mut self, volume: &Mapping<'_>, line: usize) -> Result<Spec, Flaw> {
-        fields::told_once(volume)?;
+    pub(super) fn volume(
+        mut self,
+        volume: &Mapping<'_>,
+        line: usize,
+    ) -> Result<Spec, VolumeSourceFlaw> {
+        fields::without_duplicates(volume)?;
         let known = &["name", "configMap", "secret", "projected"];
         for (name, entry) in volume.in_order() {
             if name == "downwardAPI" {
-                return Err(Flaw::at(entry.line, Fault::PodsOnly("downwardAPI")));
+                return Err(VolumeSourceFlaw::at(
+                    entry.line,
+                    VolumeSourceFault::PodsOnly("downwardAPI"),
+                ));
             }
             if !known.contains(&name) {
-                return Err(Flaw::at(entry.line, Fault::UnknownField(known)));
+                return Err(VolumeSourceFlaw::at(
+                    entry.line,
+                    VolumeSourceFault::UnknownField(known),
+                ));
             }
         }
         let mut found = None;
-        for stanza in Stanza::ALL {
-            let field = stanza.field();
+        for source_type in VolumeSourceType::ALL {
+            let field = source_type.field();
             if let Some((mapping, line)) = fields::mapping(volume, field, field)? {
                 if found.is_some() {
-                    return Err(Flaw::at(line, Fault::Several));
+                    return Err(VolumeSourceFlaw::at(line, VolumeSourceFault::Several));
                 }
-                found = Some((stanza, mapping, line));
+                found = Some((source_type, mapping, line));
             }
         }
-        let (stanza, mapping, line) = found.ok_or(Flaw::at(line, Fault::NoSource))?;
-        self.read(stanza, mapping, line)
+        let (source_type, mapping, line) =
+            found.ok_or(VolumeSourceFlaw::at(line, VolumeSourceFault::NoSource))?;
+        self.read(source_type, mapping, line)
     }
 
     /// What stands below one of the fields.
-    pub(super) fn stanza(
+    pub(super) fn volume_source(
         mut self,
-        stanza: Stanza,
+        source_type: VolumeSourceType,
         mapping: &Mapping<'_>,
         line: usize,
-    ) -> Result<Spec, Flaw> {
-        self.read(stanza, mapping, line)
+    ) -> Result<Spec, VolumeSourceFlaw> {
+        self.read(source_type, mapping, line)
     }
 
-    fn read(&mut self, stanza: Stanza, mapping: &Mapping<'_>, line: usize) -> Result<Spec, Flaw> {
-        let own = stanza.field();
-        let sources = match stanza {
-            Stanza::ConfigMap => {
-                let words = Words {
+    fn read(
+        &mut self,
+        source_type: VolumeSourceType,
+        mapping: &Mapping<'_>,
+        line: usize,
+    ) -> Result<Spec, VolumeSourceFlaw> {
+        let own = source_type.field();
+        let sources = match source_type {
+            VolumeSourceType::ConfigMap => {
+                let field_names = FieldNames {
                     kind: Kind::ConfigMap,
                     name: "name",
                     known: &["name", "items", "defaultMode", "optional"],
                 };
-                vec![self.object(words, mapping, own, line)?]
+                vec![self.object(field_names, mapping, own, line)?]
             }
-            Stanza::Secret => {
-                let words = Words {
+            VolumeSourceType::Secret => {
+                let field_names = FieldNames {
                     kind: Kind::Secret,
                     name: "secretName",
                     known: &["secretName", "items", "defaultMode", "optional"],
                 };
-                vec![self.object(words, mapping, own, line)?]
+                vec![self.object(field_names, mapping, own, line)?]
             }
-            Stanza::Projected => self.projected(mapping, own)?,
+            VolumeSourceType::Projected => self.projected(mapping, own)?,
         };
         self.paths.lead_through_no_file()?;
         let default_mode = mode(mapping, "defaultMode", own)?.unwrap_or(Mode::DEFAULT);
@@ -102,7 +118,11 @@ impl<'n> Reader<'n> {
         })
     }
 
-    fn projected(&mut self, mapping: &Mapping<'_>, own: &str) -> Result<Vec<Source>, Flaw> {
+    fn projected(
+        &mut self,
+        mapping: &Mapping<'_>,
+        own: &str,
+    ) -> Result<Vec<Source>, VolumeSourceFlaw> {
         has_only(mapping, &["sources", "defaultMode"], own)?;
         self.paths.refuse_duplicates();
         let field = format!("{own}.sources");
@@ -111,8 +131,8 @@ impl<'n> Reader<'n> {
         for (at, node) in nodes.iter().enumerate() {
             let field = format!("{field}[{at}]");
             let Value::Mapping(source) = &node.value else {
-                let found = node.what();
-                return Err(fields::mistyped(node.line, field, What::Mapping, found).into());
+                let found = node.value_type();
+                return Err(fields::mistyped(node.line, field, ValueType::Mapping, found).into());
             };
             sources.extend(self.projection(source, &field, node.line)?);
         }
@@ -125,8 +145,8 @@ impl<'n> Reader<'n> {
         source: &Mapping<'_>,
         own: &str,
         line: usize,
-    ) -> Result<Option<Source>, Flaw> {
-        fields::told_once(source)?;
+    ) -> Result<Option<Source>, VolumeSourceFlaw> {
+        fields::without_duplicates(source)?;
         let known: &[&str] = match self.pod {
             Some(_) => &["configMap", "secret", "downwardAPI"],
             None => &["configMap", "secret"],
@@ -134,37 +154,41 @@ impl<'n> Reader<'n> {
         for (name, entry) in source.in_order() {
             let fault = match name {
                 _ if known.contains(&name) => continue,
-                "downwardAPI" => Fault::PodsOnly("downwardAPI"),
-                "serviceAccountToken" => Fault::NotServed("serviceAccountToken"),
-                "clusterTrustBundle" => Fault::NotServed("clusterTrustBundle"),
-                "podCertificate" => Fault::NotServed("podCertificate"),
-                _ => Fault::UnknownField(known),
+                "downwardAPI" => VolumeSourceFault::PodsOnly("downwardAPI"),
+                "serviceAccountToken" => VolumeSourceFault::NotServed("serviceAccountToken"),
+                "clusterTrustBundle" => VolumeSourceFault::NotServed("clusterTrustBundle"),
+                "podCertificate" => VolumeSourceFault::NotServed("podCertificate"),
+                _ => VolumeSourceFault::UnknownField(known),
             };
-            return Err(Flaw::at(entry.line, fault).of(own));
+            return Err(VolumeSourceFlaw::at(entry.line, fault).of(own));
         }
         let mut found = None;
         for name in known {
             let field = format!("{own}.{name}");
             if let Some((mapping, line)) = fields::mapping(source, name, field.clone())? {
                 if found.is_some() {
-                    return Err(Flaw::at(line, Fault::SeveralProjections(known)).of(own));
+                    return Err(VolumeSourceFlaw::at(
+                        line,
+                        VolumeSourceFault::SeveralProjections(known),
+                    )
+                    .of(own));
                 }
                 found = Some((*name, mapping, line, field));
             }
         }
-        let none = || Flaw::at(line, Fault::NoProjection(known)).of(own);
+        let none = || VolumeSourceFlaw::at(line, VolumeSourceFault::NoProjection(known)).of(own);
         let (name, mapping, line, own) = found.ok_or_else(none)?;
         let kind = match (name, self.pod) {
             ("downwardAPI", Some(pod)) => return self.downward(pod, mapping, &own),
             ("secret", _) => Kind::Secret,
             _ => Kind::ConfigMap,
         };
-        let words = Words {
+        let field_names = FieldNames {
             kind,
             name: "name",
             known: &["name", "items", "optional"],
         };
-        self.object(words, mapping, &own, line).map(Some)
+        self.object(field_names, mapping, &own, line).map(Some)
     }
 
     /// What the pod tells of itself. Without items that is nothing, and the pod need not be read.
@@ -173,7 +197,7 @@ impl<'n> Reader<'n> {
         pod: &str,
         mapping: &Mapping<'_>,
         own: &str,
-    ) -> Result<Option<Source>, Flaw> {
+    ) -> Result<Option<Source>, VolumeSourceFlaw> {
         let items = downward::items(&mut self.paths, mapping, own)?;
         Ok((!items.is_empty()).then(|| Source {
             object: ObjectKey {
@@ -189,26 +213,28 @@ impl<'n> Reader<'n> {
     /// The source of one object. `own` is the path of its field.
     fn object(
         &mut self,
-        words: Words,
+        field_names: FieldNames,
         mapping: &Mapping<'_>,
         own: &str,
         line: usize,
-    ) -> Result<Source, Flaw> {
-        has_only(mapping, words.known, own)?;
-        let field = format!("{own}.{}", words.name);
-        let told = fields::text(mapping, words.name, field.clone())?;
+    ) -> Result<Source, VolumeSourceFlaw> {
+        has_only(mapping, field_names.known, own)?;
+        let field = format!("{own}.{}", field_names.name);
+        let told = fields::text(mapping, field_names.name, field.clone())?;
         let Some((name, at)) = told.filter(|(name, _)| !name.is_empty()) else {
-            return Err(Flaw::at(line, Fault::Missing(words.name)).of(own));
+            return Err(
+                VolumeSourceFlaw::at(line, VolumeSourceFault::Missing(field_names.name)).of(own),
+            );
         };
         name::subdomain(name).map_err(|why| {
             let field = field.into();
-            crate::yaml::Flaw::at(at, crate::yaml::Fault::Name { field, why })
+            YamlFlaw::at(at, YamlFault::Name { field, why })
         })?;
-        let optional = fields::truth(mapping, "optional", format!("{own}.optional"))?;
+        let optional = fields::boolean(mapping, "optional", format!("{own}.optional"))?;
         let optional = optional.unwrap_or(false);
         Ok(Source {
             object: ObjectKey {
-                kind: words.kind,
+                kind: field_names.kind,
                 namespace: self.namespace.to_owned(),
                 name: name.to_owned(),
             },
@@ -223,14 +249,16 @@ pub(super) fn has_only(
     mapping: &Mapping<'_>,
     known: &'static [&'static str],
     own: &str,
-) -> Result<(), Flaw> {
-    fields::told_once(mapping)?;
+) -> Result<(), VolumeSourceFlaw> {
+    fields::without_duplicates(mapping)?;
     match mapping
         .in_order()
         .into_iter()
         .find(|(name, _)| !known.contains(name))
     {
-        Some((_, entry)) => Err(Flaw::at(entry.line, Fault::UnknownField(known)).of(own)),
+        Some((_, entry)) => {
+            Err(VolumeSourceFlaw::at(entry.line, VolumeSourceFault::UnknownField(known)).of(own))
+        }
         None => Ok(()),
     }
 }

@@ -10,13 +10,13 @@ use livemount_engine::path::RelPath;
 use livemount_engine::spec::{Item, Mode};
 
 use super::MAX_BYTES;
-use super::error::{Fault, Flaw};
+use super::error::{VolumeSourceFault, VolumeSourceFlaw};
 use super::volume::has_only;
-use crate::yaml::{Mapping, Node, Value, What, fields, scalar};
+use crate::yaml::{Mapping, Node, Value, ValueType, fields, scalar};
 
 /// Where an item stands.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'t, 'a> {
+pub(super) struct ItemNode<'t, 'a> {
     pub(super) item: &'t Mapping<'a>,
     /// The path of its field.
     pub(super) own: &'t str,
@@ -46,7 +46,7 @@ impl Paths {
         source: &Mapping<'_>,
         own: &str,
         optional: bool,
-    ) -> Result<Vec<Item>, Flaw> {
+    ) -> Result<Vec<Item>, VolumeSourceFlaw> {
         let field = format!("{own}.items");
         let nodes = fields::list(source, "items", field.clone())?.unwrap_or_default();
         let mut items = Vec::new();
@@ -56,22 +56,29 @@ impl Paths {
         Ok(items)
     }
 
-    fn item(&mut self, node: &Node<'_>, own: &str, optional: bool) -> Result<Item, Flaw> {
+    fn item(
+        &mut self,
+        node: &Node<'_>,
+        own: &str,
+        optional: bool,
+    ) -> Result<Item, VolumeSourceFlaw> {
         let Value::Mapping(item) = &node.value else {
-            let (field, found) = (own.to_owned(), node.what());
-            return Err(fields::mistyped(node.line, field, What::Mapping, found).into());
+            let (field, found) = (own.to_owned(), node.value_type());
+            return Err(fields::mistyped(node.line, field, ValueType::Mapping, found).into());
         };
         has_only(item, &["key", "path", "mode"], own)?;
         let (key, at) = required(item, "key", own, node.line)?;
-        check_key(key).map_err(|why| Flaw::at(at, Fault::Key(why)).of(format!("{own}.key")))?;
-        let place = Place {
+        check_key(key).map_err(|why| {
+            VolumeSourceFlaw::at(at, VolumeSourceFault::Key(why)).of(format!("{own}.key"))
+        })?;
+        let node = ItemNode {
             item,
             own,
             line: node.line,
         };
         Ok(Item {
             key: key.to_owned(),
-            path: self.path(place, key, Some(key), !optional)?,
+            path: self.path(node, key, Some(key), !optional)?,
             mode: mode(item, "mode", own)?,
             divisor: None,
         })
@@ -81,25 +88,27 @@ impl Paths {
     /// there whatever the objects hold.
     pub(super) fn path(
         &mut self,
-        Place { item, own, line }: Place<'_, '_>,
+        ItemNode { item, own, line }: ItemNode<'_, '_>,
         key: &str,
         told: Option<&str>,
         certain: bool,
-    ) -> Result<RelPath, Flaw> {
+    ) -> Result<RelPath, VolumeSourceFlaw> {
         let (written, line) = required(item, "path", own, line)?;
         let field = format!("{own}.path");
         let path = RelPath::new(written).map_err(|why| {
             let key = told.map(str::to_owned);
-            Flaw::at(line, Fault::Path { key, why }).of(field.clone())
+            VolumeSourceFlaw::at(line, VolumeSourceFault::Path { key, why }).of(field.clone())
         })?;
         self.spent += 1 + key.len() + written.len();
         if self.spent > MAX_BYTES {
-            return Err(Flaw::of_all(Fault::TooMuch));
+            return Err(VolumeSourceFlaw::of_all(VolumeSourceFault::TooMuch));
         }
         if let Some(all) = &mut self.written
             && let Some(first) = all.insert(written.to_owned(), line)
         {
-            return Err(Flaw::at(line, Fault::DuplicatePath(first)).of(field));
+            return Err(
+                VolumeSourceFlaw::at(line, VolumeSourceFault::DuplicatePath(first)).of(field),
+            );
         }
         if certain {
             self.certain.push((path.clone(), field, line));
@@ -108,7 +117,7 @@ impl Paths {
     }
 
     /// Refuses a path that would be a file and a folder at once.
-    pub(super) fn lead_through_no_file(&mut self) -> Result<(), Flaw> {
+    pub(super) fn lead_through_no_file(&mut self) -> Result<(), VolumeSourceFlaw> {
         // So sorted, what lies below a path follows it at once.
         self.certain.sort_by(|(a, ..), (b, ..)| by_names(a, b));
         for pair in self.certain.windows(2) {
@@ -116,7 +125,10 @@ impl Paths {
                 continue;
             };
             if path.is_below(file) {
-                return Err(Flaw::at(*line, Fault::FileAndFolder(*first)).of(field.as_str()));
+                return Err(
+                    VolumeSourceFlaw::at(*line, VolumeSourceFault::FileAndFolder(*first))
+                        .of(field.as_str()),
+                );
             }
         }
         Ok(())
@@ -129,10 +141,10 @@ pub(super) fn required<'t>(
     name: &'static str,
     own: &str,
     line: usize,
-) -> Result<(&'t str, usize), Flaw> {
+) -> Result<(&'t str, usize), VolumeSourceFlaw> {
     let told = fields::text(mapping, name, format!("{own}.{name}"))?;
     let told = told.filter(|(text, _)| !text.is_empty());
-    told.ok_or_else(|| Flaw::at(line, Fault::Missing(name)).of(own))
+    told.ok_or_else(|| VolumeSourceFlaw::at(line, VolumeSourceFault::Missing(name)).of(own))
 }
 
 /// Orders by names and not by bytes, where `a-b` would stand between `a` and `a/b`.
@@ -148,15 +160,16 @@ pub(super) fn mode(
     mapping: &Mapping<'_>,
     name: &'static str,
     own: &str,
-) -> Result<Option<Mode>, Flaw> {
+) -> Result<Option<Mode>, VolumeSourceFlaw> {
     let field = format!("{own}.{name}");
     let Some((text, line)) = fields::number(mapping, name, field.clone())? else {
         return Ok(None);
     };
-    let flaw = |fault| Flaw::at(line, fault).of(field.clone());
-    let bits = scalar::integer(text).ok_or_else(|| flaw(Fault::NotAMode))?;
+    let flaw = |fault| VolumeSourceFlaw::at(line, fault).of(field.clone());
+    let bits = scalar::integer(text).ok_or_else(|| flaw(VolumeSourceFault::NotAMode))?;
     let mode = u32::try_from(bits)
         .ok()
         .and_then(|bits| Mode::new(bits).ok());
-    mode.map(Some).ok_or_else(|| flaw(Fault::ModeRange))
+    mode.map(Some)
+        .ok_or_else(|| flaw(VolumeSourceFault::ModeRange))
 }

@@ -11,12 +11,12 @@ use livemount_engine::object::KeyError;
 use livemount_engine::path::PathError;
 use thiserror::Error;
 
-use crate::yaml::{self, What};
+use crate::yaml::{ValueType, YamlFault, YamlFlaw};
 
 /// A volume source that was refused. Shown as
 /// `volume.yaml:7: configMap.items[1].path: key "app.conf": a path must be relative`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub struct StanzaError {
+pub struct VolumeSourceError {
     /// The file, as its reader named it.
     pub file: PathBuf,
     /// The line, counted from 1, where there is one.
@@ -24,12 +24,12 @@ pub struct StanzaError {
     /// The path of the field, unless the sentence names it.
     pub field: Option<String>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: VolumeSourceFault,
 }
 
-impl StanzaError {
-    pub(super) fn new(file: &Path, flaw: Flaw) -> Self {
-        let Flaw { line, field, fault } = flaw;
+impl VolumeSourceError {
+    pub(super) fn new(file: &Path, flaw: VolumeSourceFlaw) -> Self {
+        let VolumeSourceFlaw { line, field, fault } = flaw;
         Self {
             file: file.to_owned(),
             line,
@@ -39,7 +39,7 @@ impl StanzaError {
     }
 }
 
-impl fmt::Display for StanzaError {
+impl fmt::Display for VolumeSourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         if let Some(line) = self.line {
@@ -53,17 +53,17 @@ impl fmt::Display for StanzaError {
     }
 }
 
-/// A fault and its place within the text.
+/// A fault and its location within the text.
 #[derive(Debug)]
-pub(super) struct Flaw {
+pub(super) struct VolumeSourceFlaw {
     line: Option<usize>,
     field: Option<String>,
-    fault: Box<Fault>,
+    fault: Box<VolumeSourceFault>,
 }
 
-impl Flaw {
+impl VolumeSourceFlaw {
     /// A fault of the whole text.
-    pub(super) fn of_all(fault: Fault) -> Self {
+    pub(super) fn of_all(fault: VolumeSourceFault) -> Self {
         Self {
             line: None,
             field: None,
@@ -72,7 +72,7 @@ impl Flaw {
     }
 
     /// A fault on a line.
-    pub(super) fn at(line: usize, fault: Fault) -> Self {
+    pub(super) fn at(line: usize, fault: VolumeSourceFault) -> Self {
         Self {
             line: Some(line),
             ..Self::of_all(fault)
@@ -88,21 +88,21 @@ impl Flaw {
     }
 }
 
-impl From<yaml::Flaw> for Flaw {
-    fn from(flaw: yaml::Flaw) -> Self {
+impl From<YamlFlaw> for VolumeSourceFlaw {
+    fn from(flaw: YamlFlaw) -> Self {
         Self {
             line: flaw.line,
-            ..Self::of_all(Fault::Yaml(flaw.fault))
+            ..Self::of_all(VolumeSourceFault::Yaml(flaw.fault))
         }
     }
 }
 
 /// What is wrong with a volume source.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum VolumeSourceFault {
     /// It is wrong whatever it speaks of.
     #[error(transparent)]
-    Yaml(#[from] yaml::Fault),
+    Yaml(#[from] YamlFault),
     /// A text without a document.
     #[error("there is no volume in it; write one of configMap, secret and projected")]
     Nothing,
@@ -113,7 +113,7 @@ pub enum Fault {
     #[error(
         "not a volume: it is {0} where a mapping with configMap, secret or projected should be"
     )]
-    NotAMapping(What),
+    NotAMapping(ValueType),
     /// None of the sources that are served here.
     #[error("not a volume: it has none of configMap, secret and projected")]
     NoSource,

@@ -20,11 +20,11 @@ const TRIES: usize = 8;
 
 /// What reading brought.
 #[derive(Debug)]
-pub(super) enum Whole {
+pub(super) enum StableRead {
     /// The bytes of one version; one more than the limit where the file is too large.
     Bytes(Vec<u8>),
     /// There is no such file.
-    Absent,
+    Missing,
     /// It has no bytes, as between a writer's truncating it and his writing.
     Empty,
     /// Somebody writes it. That he closes it can be heard.
@@ -34,7 +34,7 @@ pub(super) enum Whole {
 }
 
 /// Reads the file. Unless `anyway`, it is not read while somebody has it open for writing.
-pub(super) fn read(path: &Path, anyway: bool) -> io::Result<Whole> {
+pub(super) fn read(path: &Path, anyway: bool) -> io::Result<StableRead> {
     for _ in 0..TRIES {
         // A FIFO must not hold us up before it can be seen to be one.
         let opened = OpenOptions::new()
@@ -43,14 +43,14 @@ pub(super) fn read(path: &Path, anyway: bool) -> io::Result<Whole> {
             .open(path);
         let mut file = match opened {
             Ok(file) => file,
-            Err(error) if is_absence(&error) => return Ok(Whole::Absent),
+            Err(error) if is_missing(&error) => return Ok(StableRead::Missing),
             Err(error) => return Err(error),
         };
         if !file.metadata()?.is_file() {
-            return Ok(Whole::NotAFile);
+            return Ok(StableRead::NotAFile);
         }
         if keep_writers_out(&file) == Writers::Present && !anyway {
-            return Ok(Whole::Busy);
+            return Ok(StableRead::Busy);
         }
         let before = file.metadata()?;
         let most = MAX_FILE_BYTES as u64 + 1;
@@ -61,17 +61,17 @@ pub(super) fn read(path: &Path, anyway: bool) -> io::Result<Whole> {
         let there = fs::metadata(path).is_ok_and(|there| same_file(&there, &after));
         if whole && there && same_version(&before, &after) {
             return Ok(if bytes.is_empty() {
-                Whole::Empty
+                StableRead::Empty
             } else {
-                Whole::Bytes(bytes)
+                StableRead::Bytes(bytes)
             });
         }
     }
-    Ok(Whole::Busy)
+    Ok(StableRead::Busy)
 }
 
-/// Whether an error says that a file is not there: gone, or a folder of its path is no folder.
-pub(super) fn is_absence(error: &io::Error) -> bool {
+/// Whether an error says that a file is not there: gone, or a directory of its path is no directory.
+pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -99,21 +99,21 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         let look = |path: &Path| read(path, false).expect("no error");
-        assert!(matches!(look(&at("none")), Whole::Absent));
+        assert!(matches!(look(&at("none")), StableRead::Missing));
         fs::write(at("empty"), "").expect("written");
-        assert!(matches!(look(&at("empty")), Whole::Empty));
-        assert!(matches!(look(&at("empty/x")), Whole::Absent));
-        assert!(matches!(look(folder.path()), Whole::NotAFile));
-        assert!(matches!(look(Path::new("/dev/null")), Whole::NotAFile));
+        assert!(matches!(look(&at("empty")), StableRead::Empty));
+        assert!(matches!(look(&at("empty/x")), StableRead::Missing));
+        assert!(matches!(look(folder.path()), StableRead::NotAFile));
+        assert!(matches!(look(Path::new("/dev/null")), StableRead::NotAFile));
         let fifo = std::process::Command::new("mkfifo")
             .arg(at("fifo"))
             .status();
         assert!(fifo.expect("mkfifo").success());
-        assert!(matches!(look(&at("fifo")), Whole::NotAFile));
+        assert!(matches!(look(&at("fifo")), StableRead::NotAFile));
         let large = File::create(at("large")).expect("made");
         large.set_len(MAX_FILE_BYTES as u64 * 4).expect("sized");
         drop(large);
-        let Whole::Bytes(bytes) = look(&at("large")) else {
+        let StableRead::Bytes(bytes) = look(&at("large")) else {
             panic!("not read");
         };
         assert_eq!(bytes.len(), MAX_FILE_BYTES + 1);
@@ -125,10 +125,10 @@ mod tests {
         let path = folder.path().join("a");
         let mut writer = File::create(&path).expect("made");
         writer.write_all(b"half").expect("written");
-        assert!(matches!(read(&path, false), Ok(Whole::Busy)));
-        assert!(matches!(read(&path, true), Ok(Whole::Bytes(_))));
+        assert!(matches!(read(&path, false), Ok(StableRead::Busy)));
+        assert!(matches!(read(&path, true), Ok(StableRead::Bytes(_))));
         drop(writer);
-        assert!(matches!(read(&path, false), Ok(Whole::Bytes(_))));
+        assert!(matches!(read(&path, false), Ok(StableRead::Bytes(_))));
     }
 
     #[test]

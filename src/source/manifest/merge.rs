@@ -14,123 +14,126 @@ use std::time::Duration;
 use livemount_engine::object::{Object, ObjectKey};
 use tokio::time::Instant;
 
-use super::error::{Place, SourceError};
-use super::parse::Placed;
+use super::error::{Location, SourceError};
+use super::parse::LocatedObject;
 
 /// Every object that a source tells.
 pub type Objects = BTreeMap<ObjectKey, Arc<Object>>;
 
 /// Objects and their lines in one file.
-type Lines = BTreeMap<ObjectKey, (Arc<Object>, usize)>;
+type Located = BTreeMap<ObjectKey, (Arc<Object>, usize)>;
 
-/// The files of a source.
-pub(super) struct Shelf {
-    patience: Duration,
-    books: BTreeMap<PathBuf, Book>,
+/// The files of a source, and what they say together.
+pub(super) struct MergedFiles {
+    grace: Duration,
+    files: BTreeMap<PathBuf, FileState>,
     /// Objects that no file tells any more, and since when.
     leaving: BTreeMap<ObjectKey, (Arc<Object>, Instant)>,
     /// Objects that two files tell, by the later file and the earlier one.
-    conflicts: BTreeMap<Conflict, Standing>,
+    conflicts: BTreeMap<ConflictKey, Conflict>,
 }
 
-type Conflict = (ObjectKey, PathBuf, PathBuf);
+type ConflictKey = (ObjectKey, PathBuf, PathBuf);
 
-/// Since when a conflict stands, on which lines, and whether that was told.
-struct Standing {
+/// Since when a conflict stands, on which lines, and whether that was reported.
+struct Conflict {
     since: Instant,
     lines: [usize; 2],
-    told: bool,
+    reported: bool,
 }
 
 /// One file.
-struct Book {
-    now: Now,
+struct FileState {
+    content: FileContent,
     /// What it said last without contradiction.
-    good: Lines,
+    last_good: Located,
 }
 
 /// What a file says now.
-enum Now {
-    Objects(Lines),
+enum FileContent {
+    Objects(Located),
     /// Nothing that can be understood.
     Broken,
     /// It is not there, since then.
     Gone(Instant),
 }
 
-impl Book {
+impl FileState {
     /// What the file lays claim to: also to what it keeps, where it keeps something.
     fn claims(&self, keeps: bool) -> impl Iterator<Item = (&ObjectKey, usize)> {
-        let said = match &self.now {
-            Now::Objects(lines) => Some(lines),
-            Now::Broken | Now::Gone(_) => None,
+        let said = match &self.content {
+            FileContent::Objects(located) => Some(located),
+            FileContent::Broken | FileContent::Gone(_) => None,
         };
-        let keeps = keeps || matches!(self.now, Now::Broken);
-        let kept = keeps.then_some(&self.good);
+        let keeps = keeps || matches!(self.content, FileContent::Broken);
+        let kept = keeps.then_some(&self.last_good);
         let lines = said.into_iter().chain(kept).flatten();
         lines.map(|(key, (_, line))| (key, *line))
     }
 }
 
-impl Shelf {
+impl MergedFiles {
     /// An empty one, and for how long it waits for what is missing.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(grace: Duration) -> Self {
         Self {
-            patience,
-            books: BTreeMap::new(),
+            grace,
+            files: BTreeMap::new(),
             leaving: BTreeMap::new(),
             conflicts: BTreeMap::new(),
         }
     }
 
-    /// Takes in what a file says. What follows from it is for `settle`.
-    pub(super) fn put(&mut self, file: &Path, said: Vec<Placed>) {
+    /// Takes in what a file says. What follows from it is for `merge`.
+    pub(super) fn set(&mut self, file: &Path, said: Vec<LocatedObject>) {
         let lines = said
             .into_iter()
             .map(|p| (p.object.key.clone(), (Arc::new(p.object), p.line)));
-        self.book(file).now = Now::Objects(lines.collect());
+        self.state(file).content = FileContent::Objects(lines.collect());
     }
 
     /// Takes in that what a file says cannot be understood.
-    pub(super) fn spoil(&mut self, file: &Path) {
-        self.book(file).now = Now::Broken;
+    pub(super) fn set_broken(&mut self, file: &Path) {
+        self.state(file).content = FileContent::Broken;
     }
 
-    fn book(&mut self, file: &Path) -> &mut Book {
-        self.books.entry(file.to_owned()).or_insert_with(|| Book {
-            now: Now::Broken,
-            good: Lines::new(),
-        })
+    fn state(&mut self, file: &Path) -> &mut FileState {
+        self.files
+            .entry(file.to_owned())
+            .or_insert_with(|| FileState {
+                content: FileContent::Broken,
+                last_good: Located::new(),
+            })
     }
 
     /// Takes in that a file is not there any more.
-    pub(super) fn take_away(&mut self, file: &Path, now: Instant) {
-        if let Some(book) = self.books.get_mut(file) {
-            book.now = Now::Gone(now);
+    pub(super) fn set_gone(&mut self, file: &Path, now: Instant) {
+        if let Some(state) = self.files.get_mut(file) {
+            state.content = FileContent::Gone(now);
         }
     }
 
     /// Draws the conclusions. Says whether the objects may be others than before.
-    pub(super) fn settle(&mut self, now: Instant) -> bool {
-        let patience = self.patience;
-        let due = |since: Instant| since + patience <= now;
+    pub(super) fn merge(&mut self, now: Instant) -> bool {
+        let grace = self.grace;
+        let due = |since: Instant| since + grace <= now;
         let mut changed = false;
 
-        let kept = self.judge(now);
-        for (file, book) in &mut self.books {
-            if kept.contains(file) {
+        let held_back = self.find_conflicts(now);
+        for (file, state) in &mut self.files {
+            if held_back.contains(file) {
                 continue;
             }
-            if let Now::Objects(said) = &book.now {
+            if let FileContent::Objects(said) = &state.content {
                 let same = |(object, _): &(Arc<Object>, usize), key| {
-                    book.good
+                    state
+                        .last_good
                         .get(key)
                         .is_some_and(|(other, _)| Arc::ptr_eq(object, other))
                 };
-                changed |= said.iter().any(|(key, placed)| !same(placed, key));
-                let before = std::mem::replace(&mut book.good, said.clone());
+                changed |= said.iter().any(|(key, located)| !same(located, key));
+                let before = std::mem::replace(&mut state.last_good, said.clone());
                 for (key, (object, _)) in before {
-                    if !book.good.contains_key(&key) {
+                    if !state.last_good.contains_key(&key) {
                         self.leaving.insert(key, (object, now));
                     }
                 }
@@ -138,35 +141,35 @@ impl Shelf {
         }
         // Whoever tells an object has it from whoever does not any more.
         let taken: BTreeSet<ObjectKey> = self
-            .books
+            .files
             .values()
-            .filter(|book| !matches!(book.now, Now::Gone(_)))
-            .flat_map(|book| book.good.keys().cloned())
+            .filter(|state| !matches!(state.content, FileContent::Gone(_)))
+            .flat_map(|state| state.last_good.keys().cloned())
             .collect();
         self.leaving.retain(|key, (_, since)| {
             let stays = !taken.contains(key) && !due(*since);
             changed |= !stays;
             stays
         });
-        self.books.retain(|_, book| match book.now {
-            Now::Gone(since) => {
-                book.good.retain(|key, _| !taken.contains(key));
+        self.files.retain(|_, state| match state.content {
+            FileContent::Gone(since) => {
+                state.last_good.retain(|key, _| !taken.contains(key));
                 changed |= due(since);
                 !due(since)
             }
-            Now::Objects(_) | Now::Broken => true,
+            FileContent::Objects(_) | FileContent::Broken => true,
         });
         changed
     }
 
     /// Finds the conflicts, and the files that keep what they have because of them.
-    fn judge(&mut self, now: Instant) -> BTreeSet<PathBuf> {
+    fn find_conflicts(&mut self, now: Instant) -> BTreeSet<PathBuf> {
         let mut kept = BTreeSet::new();
         let found = loop {
             let mut first: HashMap<&ObjectKey, (&PathBuf, usize)> = HashMap::new();
             let mut found = BTreeMap::new();
-            for (file, book) in &self.books {
-                for (key, line) in book.claims(kept.contains(file)) {
+            for (file, state) in &self.files {
+                for (key, line) in state.claims(kept.contains(file)) {
                     let (other, other_line) = *first.entry(key).or_insert((file, line));
                     if other != file {
                         let conflict = (key.clone(), file.clone(), other.clone());
@@ -186,58 +189,61 @@ impl Shelf {
         };
         self.conflicts.retain(|key, _| found.contains_key(key));
         for (key, lines) in found {
-            let standing = self.conflicts.entry(key).or_insert(Standing {
+            let conflict = self.conflicts.entry(key).or_insert(Conflict {
                 since: now,
                 lines,
-                told: false,
+                reported: false,
             });
-            standing.lines = lines;
+            conflict.lines = lines;
         }
         kept
     }
 
-    /// The conflicts that have stood for so long that they are no passing state. Each said once.
+    /// The conflicts that have stood for so long that they are no passing state. Each given once.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<SourceError> {
-        let patience = self.patience;
+        let grace = self.grace;
         self.conflicts
             .iter_mut()
-            .filter(|(_, standing)| !standing.told && standing.since + patience <= now)
-            .map(|(conflict, standing)| {
-                standing.told = true;
-                twice(conflict, standing)
+            .filter(|(_, conflict)| !conflict.reported && conflict.since + grace <= now)
+            .map(|(key, conflict)| {
+                conflict.reported = true;
+                duplicate(key, conflict)
             })
             .collect()
     }
 
     /// The first conflict, however new.
     pub(super) fn conflict(&self) -> Option<SourceError> {
-        let (conflict, standing) = self.conflicts.first_key_value()?;
-        Some(twice(conflict, standing))
+        let (key, conflict) = self.conflicts.first_key_value()?;
+        Some(duplicate(key, conflict))
     }
 
-    /// Conflicts that still stand are told again.
-    pub(super) fn tell_again(&mut self) {
-        for standing in self.conflicts.values_mut() {
-            standing.told = false;
+    /// Conflicts that still stand are reported again.
+    pub(super) fn report_again(&mut self) {
+        for conflict in self.conflicts.values_mut() {
+            conflict.reported = false;
         }
     }
 
     /// When something changes by itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let gone = self.books.values().filter_map(|book| match book.now {
-            Now::Gone(since) => Some(since),
-            Now::Objects(_) | Now::Broken => None,
+        let gone = self.files.values().filter_map(|state| match state.content {
+            FileContent::Gone(since) => Some(since),
+            FileContent::Objects(_) | FileContent::Broken => None,
         });
         let leaving = self.leaving.values().map(|(_, since)| *since);
-        let untold = self.conflicts.values().filter(|standing| !standing.told);
-        let untold = untold.map(|standing| standing.since);
-        let first = gone.chain(leaving).chain(untold).min()?;
-        Some(first + self.patience)
+        let unreported = self
+            .conflicts
+            .values()
+            .filter(|conflict| !conflict.reported);
+        let unreported = unreported.map(|conflict| conflict.since);
+        let first = gone.chain(leaving).chain(unreported).min()?;
+        Some(first + self.grace)
     }
 
     /// Every object that counts now.
     pub(super) fn objects(&self) -> Objects {
-        let good = self.books.values().flat_map(|book| &book.good);
+        let good = self.files.values().flat_map(|state| &state.last_good);
         let good = good.map(|(key, (object, _))| (key, object));
         let leaving = self.leaving.iter().map(|(key, (object, _))| (key, object));
         good.chain(leaving)
@@ -246,14 +252,14 @@ impl Shelf {
     }
 }
 
-fn twice((object, second, first): &Conflict, standing: &Standing) -> SourceError {
-    let place = |file: &PathBuf, line| Place {
+fn duplicate((object, second, first): &ConflictKey, conflict: &Conflict) -> SourceError {
+    let location = |file: &PathBuf, line| Location {
         file: file.clone(),
         line,
     };
-    let [first_line, second_line] = standing.lines;
-    SourceError::Twice {
+    let [first_line, second_line] = conflict.lines;
+    SourceError::Duplicate {
         object: object.clone(),
-        places: Box::new([place(first, first_line), place(second, second_line)]),
+        locations: Box::new([location(first, first_line), location(second, second_line)]),
     }
 }

@@ -1,4 +1,4 @@
-//! The downward API in a stanza: tables of what is taken and of what is refused with which words.
+//! The downward API in a volume source: tables of what is taken and of what is refused with which words.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,14 +8,14 @@ use livemount_engine::object::Kind;
 use livemount_engine::spec::Spec;
 use proptest::prelude::*;
 
-use super::{Stanza, StanzaError, parse_stanza};
+use super::{VolumeSourceError, VolumeSourceType, parse_volume_source};
 
 /// Reads a projected volume of the pod `ns/web-0`.
-fn read(text: &str) -> Result<Spec, StanzaError> {
-    let stanza = Stanza::Projected;
-    parse_stanza(
+fn read(text: &str) -> Result<Spec, VolumeSourceError> {
+    let source_type = VolumeSourceType::Projected;
+    parse_volume_source(
         Path::new("projected"),
-        stanza,
+        source_type,
         text.as_bytes(),
         "ns",
         Some("web-0"),

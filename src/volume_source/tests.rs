@@ -6,10 +6,10 @@ use std::path::Path;
 
 use livemount_engine::spec::Spec;
 
-use super::{Stanza, StanzaError, parse, parse_stanza};
+use super::{VolumeSourceError, VolumeSourceType, parse_volume, parse_volume_source};
 
-pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Spec, StanzaError> {
-    parse(Path::new("v.yaml"), text.as_ref(), "ns")
+pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Spec, VolumeSourceError> {
+    parse_volume(Path::new("v.yaml"), text.as_ref(), "ns")
 }
 
 /// A spec in few words: `KIND NAME[?] key>path[:mode] ... | default mode`.
@@ -110,31 +110,41 @@ fn what_a_pod_spec_says_is_taken_verbatim() {
 }
 
 #[test]
-fn a_stanza_alone_is_read_alike() {
-    let stanza = |stanza, text: &str| {
-        parse_stanza(Path::new("configMap"), stanza, text.as_bytes(), "ns", None)
-            .map(|spec| words(&spec))
-            .map_err(|error| error.to_string())
+fn a_volume_source_alone_is_read_alike() {
+    let source_type = |source_type, text: &str| {
+        parse_volume_source(
+            Path::new("configMap"),
+            source_type,
+            text.as_bytes(),
+            "ns",
+            None,
+        )
+        .map(|spec| words(&spec))
+        .map_err(|error| error.to_string())
     };
     for (which, text, expected) in [
         (
-            Stanza::ConfigMap,
+            VolumeSourceType::ConfigMap,
             "name: a\noptional: true",
             Ok("ConfigMap ns/a? | 644"),
         ),
-        (Stanza::Secret, "secretName: a", Ok("Secret ns/a | 644")),
         (
-            Stanza::Projected,
+            VolumeSourceType::Secret,
+            "secretName: a",
+            Ok("Secret ns/a | 644"),
+        ),
+        (
+            VolumeSourceType::Projected,
             "sources:\n- secret: {name: a}",
             Ok("Secret ns/a | 644"),
         ),
         (
-            Stanza::ConfigMap,
+            VolumeSourceType::ConfigMap,
             "items: []",
             Err("configMap:1: configMap: it has no name"),
         ),
         (
-            Stanza::ConfigMap,
+            VolumeSourceType::ConfigMap,
             "",
             Err(
                 "configMap: there is no volume in it; write one of configMap, secret and projected",
@@ -142,7 +152,7 @@ fn a_stanza_alone_is_read_alike() {
         ),
     ] {
         let expected = expected.map(str::to_owned).map_err(str::to_owned);
-        assert_eq!(stanza(which, text), expected);
+        assert_eq!(source_type(which, text), expected);
     }
 }
 

@@ -8,27 +8,27 @@ use std::time::Duration;
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use tokio::time::Instant;
 
-use super::parse::Placed;
-use super::shelf::Shelf;
+use super::merge::MergedFiles;
+use super::parse::LocatedObject;
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
 
 struct Scene {
-    shelf: Shelf,
+    merged: MergedFiles,
     now: Instant,
 }
 
 impl Scene {
     fn new() -> Self {
         Self {
-            shelf: Shelf::new(PATIENCE),
+            merged: MergedFiles::new(GRACE),
             now: Instant::now(),
         }
     }
 
     /// A file tells these objects, written as `name=value`, one to a line.
     fn says(&mut self, file: &str, objects: &[&str]) -> &mut Self {
-        let placed = objects.iter().enumerate().map(|(at, object)| {
+        let located = objects.iter().enumerate().map(|(at, object)| {
             let (name, value) = object.split_once('=').expect("name=value");
             let key = ObjectKey {
                 kind: Kind::ConfigMap,
@@ -36,27 +36,27 @@ impl Scene {
                 name: name.into(),
             };
             let data = BTreeMap::from([("k".to_owned(), Bytes::from(value))]);
-            Placed {
+            LocatedObject {
                 object: Object::new(key, data).expect("legal"),
                 line: at + 1,
             }
         });
-        self.shelf.put(Path::new(file), placed.collect());
+        self.merged.set(Path::new(file), located.collect());
         self
     }
 
     fn breaks(&mut self, file: &str) -> &mut Self {
-        self.shelf.spoil(Path::new(file));
+        self.merged.set_broken(Path::new(file));
         self
     }
 
     fn goes(&mut self, file: &str) -> &mut Self {
-        self.shelf.take_away(Path::new(file), self.now);
+        self.merged.set_gone(Path::new(file), self.now);
         self
     }
 
     fn waits(&mut self) -> &mut Self {
-        let deadline = self.shelf.deadline().expect("something changes by itself");
+        let deadline = self.merged.deadline().expect("something changes by itself");
         assert!(deadline > self.now, "it is overdue");
         self.now = deadline;
         self
@@ -65,8 +65,8 @@ impl Scene {
     /// What counts now, written as it was told.
     #[track_caller]
     fn counts(&mut self, objects: &[&str]) -> &mut Self {
-        self.shelf.settle(self.now);
-        let all = self.shelf.objects();
+        self.merged.merge(self.now);
+        let all = self.merged.objects();
         let words: Vec<String> = all
             .values()
             .map(|object| {
@@ -80,7 +80,7 @@ impl Scene {
 
     #[track_caller]
     fn tells(&mut self, errors: &[&str]) -> &mut Self {
-        let told = self.shelf.overdue(self.now);
+        let told = self.merged.overdue(self.now);
         let told: Vec<String> = told.iter().map(ToString::to_string).collect();
         assert_eq!(told, errors);
         self
@@ -92,8 +92,8 @@ fn files_are_one_list() {
     let mut scene = Scene::new();
     scene.says("b", &["y=1", "z=1"]).says("a", &["x=1"]);
     scene.counts(&["x=1", "y=1", "z=1"]).tells(&[]);
-    assert_eq!(scene.shelf.deadline(), None);
-    assert!(!scene.shelf.settle(scene.now), "nothing has changed");
+    assert_eq!(scene.merged.deadline(), None);
+    assert!(!scene.merged.merge(scene.now), "nothing has changed");
     scene
         .says("b", &["y=2", "z=1"])
         .counts(&["x=1", "y=2", "z=1"]);
@@ -125,7 +125,7 @@ fn an_object_that_nobody_tells_any_more_goes_after_a_while() {
         .waits()
         .counts(&[])
         .tells(&[]);
-    assert_eq!(scene.shelf.deadline(), None);
+    assert_eq!(scene.merged.deadline(), None);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_object_on_its_way_from_file_to_file_never_goes() {
     // And one that comes back broken keeps what it had.
     scene.goes("c").counts(&["x=3", "y=4"]).breaks("c");
     scene.counts(&["x=3", "y=4"]);
-    assert_eq!(scene.shelf.deadline(), None);
+    assert_eq!(scene.merged.deadline(), None);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_two_files_tell_stays_as_it_was_in_both() {
     // Neither file is read on, whichever changes, and it is told once.
     scene.says("a", &["x=3"]).says("b", &["y=3", "z=3", "x=3"]);
     scene.counts(&["x=1", "y=1"]).tells(&[]);
-    scene.shelf.tell_again();
+    scene.merged.report_again();
     scene.tells(&["b:3: ConfigMap default/x: told twice, first at a:1"]);
     // Other files go on.
     scene.says("c", &["w=3"]).counts(&["w=3", "x=1", "y=1"]);
@@ -173,7 +173,7 @@ fn what_two_files_tell_stays_as_it_was_in_both() {
         .says("b", &["y=5", "x=5"])
         .counts(&["w=3", "x=3", "y=4"]);
     scene.says("a", &[]).counts(&["w=3", "x=5", "y=5"]);
-    assert_eq!(scene.shelf.deadline(), None);
+    assert_eq!(scene.merged.deadline(), None);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn two_files_may_change_places() {
 #[test]
 fn a_single_file_is_not_waited_for() {
     let mut scene = Scene::new();
-    scene.shelf = Shelf::new(Duration::ZERO);
+    scene.merged = MergedFiles::new(Duration::ZERO);
     scene.says("a", &["x=1", "y=1"]).counts(&["x=1", "y=1"]);
     scene.says("a", &["y=2"]).counts(&["y=2"]);
 }

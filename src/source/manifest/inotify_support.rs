@@ -1,10 +1,10 @@
-//! Filesystems on which inotify does not hear everybody: what another machine, or the process
+//! Filesystems that inotify supports in part: what another machine, or the process
 //! behind the filesystem, changes there makes no event here.
 
 use std::path::Path;
 
 /// Numbers of filesystem types (`f_type` of statfs(2)) with the headers that define them.
-const DEAF: &[u32] = &[
+const UNSUPPORTED: &[u32] = &[
     0x0000_6969, // NFS, linux/magic.h
     0x0000_517B, // SMB, linux/magic.h
     0xFF53_4D42, // CIFS, linux/magic.h
@@ -22,11 +22,11 @@ const DEAF: &[u32] = &[
     0x4750_4653, // GPFS, coreutils' stat.c
 ];
 
-/// Whether what a path leads to lies on such a filesystem. What is not there does not.
-pub(super) fn is_deaf(path: &Path) -> bool {
+/// Whether inotify misses changes of what a path leads to. It misses none of what is not there.
+pub(super) fn is_unsupported(path: &Path) -> bool {
     // The field's type and sign differ between machines; the numbers have 32 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    rustix::fs::statfs(path).is_ok_and(|found| DEAF.contains(&(found.f_type as u32)))
+    rustix::fs::statfs(path).is_ok_and(|found| UNSUPPORTED.contains(&(found.f_type as u32)))
 }
 
 #[cfg(test)]
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn the_machines_own_filesystems_are_heard() {
-        assert!(!is_deaf(Path::new("/proc")));
-        assert!(!is_deaf(&std::env::temp_dir()));
-        assert!(!is_deaf(Path::new("/no/such/path")));
+        assert!(!is_unsupported(Path::new("/proc")));
+        assert!(!is_unsupported(&std::env::temp_dir()));
+        assert!(!is_unsupported(Path::new("/no/such/path")));
     }
 }

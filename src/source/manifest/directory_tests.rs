@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use super::manifests::Manners;
+use super::read_options::ReadOptions;
 use super::{Manifests, Objects, Reading, SourceError, open};
 
 pub(super) const NEVER: Duration = Duration::from_hours(1);
@@ -56,17 +56,17 @@ pub(super) fn words(objects: &Objects) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn manners(grace: Duration) -> Manners {
-    Manners {
+pub(super) fn options(grace: Duration) -> ReadOptions {
+    ReadOptions {
         grace,
-        ..Manners::new("default")
+        ..ReadOptions::new("default")
     }
 }
 
 struct Watched {
     home: TempDir,
     readings: mpsc::Receiver<Reading>,
-    again: Arc<Notify>,
+    reload: Arc<Notify>,
     /// The states before the one that was waited for.
     passed: Vec<Vec<String>>,
     errors: Vec<String>,
@@ -74,8 +74,8 @@ struct Watched {
 
 impl Watched {
     /// Watches `dir` below a new folder, which holds these files with these objects.
-    fn new(manners: Manners, files: &[(&str, &[&str])]) -> Self {
-        Self::laid(manners, |home| {
+    fn new(options: ReadOptions, files: &[(&str, &[&str])]) -> Self {
+        Self::laid(options, |home| {
             fs::create_dir(home.join("dir")).expect("made");
             for (name, objects) in files {
                 write(&home.join("dir").join(name), objects);
@@ -83,21 +83,21 @@ impl Watched {
         })
     }
 
-    fn laid(manners: Manners, lay: impl FnOnce(&Path)) -> Self {
+    fn laid(options: ReadOptions, lay: impl FnOnce(&Path)) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         lay(home.path());
-        let source = open::open(home.path().join("dir"), manners).expect("legal");
+        let source = open::open(home.path().join("dir"), options).expect("legal");
         Self::of(home, source)
     }
 
     fn of(home: TempDir, source: Manifests) -> Self {
         let (tell, readings) = mpsc::channel(1);
-        let again = Arc::new(Notify::new());
-        tokio::spawn(source.watch(tell, Arc::clone(&again)));
+        let reload = Arc::new(Notify::new());
+        tokio::spawn(source.watch(tell, Arc::clone(&reload)));
         Self {
             home,
             readings,
-            again,
+            reload,
             passed: Vec::new(),
             errors: Vec::new(),
         }
@@ -154,7 +154,7 @@ impl Watched {
 
 #[tokio::test]
 async fn files_come_and_change_and_go() {
-    let mut dir = Watched::new(manners(SOON), &[("a.yaml", &["x=1"]), ("b.json", &["y=1"])]);
+    let mut dir = Watched::new(options(SOON), &[("a.yaml", &["x=1"]), ("b.json", &["y=1"])]);
     dir.write("a.yaml", &["x=2"]);
     dir.until(&["x=2", "y=1"]).await;
     dir.replace("b.json", &["y=2"]);
@@ -174,7 +174,7 @@ async fn files_come_and_change_and_go() {
 
 #[tokio::test]
 async fn other_names_are_nobodys_business() {
-    let mut dir = Watched::new(manners(NEVER), &[("a.yaml", &["x=1"])]);
+    let mut dir = Watched::new(options(NEVER), &[("a.yaml", &["x=1"])]);
     for name in [".b.yaml", "c.yaml~", "d.txt", "4913", ".a.yaml.swp"] {
         dir.write(name, &["x=7"]);
     }
@@ -188,7 +188,7 @@ async fn other_names_are_nobodys_business() {
 #[tokio::test]
 async fn a_file_that_is_renamed_keeps_its_objects() {
     let mut dir = Watched::new(
-        manners(NEVER),
+        options(NEVER),
         &[("a.yaml", &["x=1"]), ("z.yaml", &["z=1"])],
     );
     for n in 0..20 {
@@ -216,7 +216,7 @@ async fn a_checkout_loses_nothing_on_its_way() {
     const ROUNDS: usize = 60;
     let names = ["a.yaml", "b.yaml", "c.yaml"];
     let mut dir = Watched::new(
-        manners(NEVER),
+        options(NEVER),
         &[
             ("a.yaml", &["x=0"]),
             ("b.yaml", &["y=0"]),
@@ -258,7 +258,7 @@ async fn a_checkout_loses_nothing_on_its_way() {
 #[tokio::test]
 async fn an_object_told_twice_stays_as_it_was_until_one_is_corrected() {
     let mut dir = Watched::new(
-        manners(SOON),
+        options(SOON),
         &[
             ("a.yaml", &["w=1", "x=1"]),
             ("b.yaml", &["y=1"]),
@@ -277,7 +277,7 @@ async fn an_object_told_twice_stays_as_it_was_until_one_is_corrected() {
     dir.replace("b.yaml", &["x=5"]);
     dir.told("dir/b.yaml:2: ConfigMap default/x: told twice, first at dir/a.yaml:7")
         .await;
-    dir.again.notify_one();
+    dir.reload.notify_one();
     dir.told("dir/b.yaml:2: ConfigMap default/x: told twice, first at dir/a.yaml:7")
         .await;
     dir.remove("a.yaml");
@@ -296,7 +296,7 @@ async fn an_object_told_twice_stays_as_it_was_until_one_is_corrected() {
 #[tokio::test]
 async fn a_broken_file_holds_up_nobody_else() {
     let mut dir = Watched::new(
-        manners(NEVER),
+        options(NEVER),
         &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])],
     );
     let broken = "dir/a.yaml:1: not YAML: brackets do not match";
@@ -309,8 +309,8 @@ async fn a_broken_file_holds_up_nobody_else() {
     }
     dir.write("b.yaml", &["y=2"]);
     dir.until(&["x=1", "y=2"]).await;
-    dir.again.notify_one();
-    dir.again.notify_one();
+    dir.reload.notify_one();
+    dir.reload.notify_one();
     dir.write("c.yaml", &["z=2"]);
     dir.until(&["x=1", "y=2", "z=2"]).await;
     dir.replace("a.yaml", &["x=3"]);
@@ -319,7 +319,7 @@ async fn a_broken_file_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn an_empty_file_is_told_and_keeps_its_objects() {
-    let mut dir = Watched::new(manners(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
+    let mut dir = Watched::new(options(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
     fs::write(dir.at("dir/a.yaml"), "").expect("emptied");
     dir.told("dir/a.yaml: the file is empty").await;
     dir.write("b.yaml", &["y=2"]);
@@ -332,7 +332,7 @@ async fn an_empty_file_is_told_and_keeps_its_objects() {
 #[tokio::test]
 async fn a_folder_that_is_replaced() {
     let mut dir = Watched::new(
-        manners(NEVER),
+        options(NEVER),
         &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])],
     );
     fs::create_dir(dir.at("next")).expect("made");
@@ -359,7 +359,7 @@ async fn a_folder_that_is_replaced() {
 
 #[tokio::test]
 async fn a_folder_that_is_gone_is_told_and_keeps_everything() {
-    let mut dir = Watched::new(manners(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
+    let mut dir = Watched::new(options(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
     fs::rename(dir.at("dir"), dir.at("away")).expect("renamed");
     dir.told("dir: there is no such folder").await;
     write(&dir.at("away/a.yaml"), &["x=2"]);
@@ -380,7 +380,7 @@ async fn a_symlink_to_the_folder_that_is_swapped() {
         }
         link("v1", &home.join("dir"));
     };
-    let mut dir = Watched::laid(manners(NEVER), lay);
+    let mut dir = Watched::laid(options(NEVER), lay);
     for (version, state) in [("v2", "x=2"), ("v3", "x=3"), ("v1", "x=1")] {
         link(version, &dir.at("dir"));
         dir.until(&[state]).await;
@@ -407,7 +407,7 @@ async fn files_that_are_symlinks_and_the_kubelets_layout() {
         write(&home.join("elsewhere"), &["z=1"]);
         link("../elsewhere", &home.join("dir/c.yaml"));
     };
-    let mut dir = Watched::laid(manners(NEVER), lay);
+    let mut dir = Watched::laid(options(NEVER), lay);
     link("..2", &dir.at("dir/..data"));
     fs::remove_dir_all(dir.at("dir/..1")).expect("removed");
     dir.until(&["x=2", "y=2", "z=1"]).await;
@@ -421,7 +421,7 @@ async fn files_that_are_symlinks_and_the_kubelets_layout() {
 
 #[tokio::test]
 async fn a_queue_that_overflowed_loses_nothing() {
-    let mut dir = Watched::new(manners(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
+    let mut dir = Watched::new(options(SOON), &[("a.yaml", &["x=1"]), ("b.yaml", &["y=1"])]);
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a limit");
     let limit: usize = limit.trim().parse().expect("a number");
     // Nobody listens meanwhile: this thread is the watcher's as well.
@@ -441,16 +441,16 @@ async fn what_cannot_be_heard_is_polled() {
     let home = tempfile::tempdir().expect("a folder");
     fs::create_dir(home.path().join("dir")).expect("made");
     write(&home.path().join("dir/a.yaml"), &["x=1"]);
-    let manners = Manners {
+    let options = ReadOptions {
         grace: SOON,
         poll: SOON,
-        deaf: |_| true,
-        ..Manners::new("default")
+        inotify_unsupported: |_| true,
+        ..ReadOptions::new("default")
     };
-    let mut source = open::open(home.path().join("dir"), manners).expect("legal");
-    // No ears at all, as if the changes came from another machine.
-    for who in [None, Some("a.yaml".into())] {
-        source.watch.ears.forget(&who);
+    let mut source = open::open(home.path().join("dir"), options).expect("legal");
+    // No watches at all, as if the changes came from another machine.
+    for id in [None, Some("a.yaml".into())] {
+        source.watch.watches.remove(&id);
     }
     let mut dir = Watched::of(home, source);
     dir.replace("a.yaml", &["x=2"]);

@@ -1,4 +1,4 @@
-//! Which files of a folder are manifests.
+//! Which files of a directory are manifests.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -7,19 +7,19 @@ use std::io;
 use std::path::Path;
 
 /// The names that end as manifests do and do not start with a dot, as editors' own files and the
-/// kubelet's do. Folders are passed over, whatever they are called.
-pub(super) fn names(folder: &Path) -> io::Result<BTreeSet<OsString>> {
+/// kubelet's do. Directories are passed over, whatever they are called.
+pub(super) fn manifest_names(directory: &Path) -> io::Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         if !is_manifest(&name) {
             continue;
         }
-        // Only a symlink is followed: a folder may be the very mountpoint that is served from here.
+        // Only a symlink is followed: a directory may be the very mountpoint that is served from here.
         let kind = entry.file_type()?;
-        let is_folder = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
-        if !is_folder {
+        let is_directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+        if !is_directory {
             names.insert(name);
         }
     }
@@ -60,8 +60,11 @@ mod tests {
         fs::create_dir(at("j.yaml")).expect("made");
         symlink("j.yaml", at("k.yaml")).expect("linked");
         symlink("nowhere", at("l.yaml")).expect("linked");
-        let found: Vec<_> = names(folder.path()).expect("listed").into_iter().collect();
+        let found: Vec<_> = manifest_names(folder.path())
+            .expect("listed")
+            .into_iter()
+            .collect();
         assert_eq!(found, ["a.yaml", "b.yml", "c.json", "l.yaml"]);
-        assert!(names(&at("a.yaml")).is_err());
+        assert!(manifest_names(&at("a.yaml")).is_err());
     }
 }

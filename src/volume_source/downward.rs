@@ -7,14 +7,17 @@ use std::borrow::Cow;
 use livemount_engine::downward::{self, Divisor};
 use livemount_engine::spec::Item;
 
-use super::error::{Fault, Flaw};
-use super::items::{Paths, Place, mode, required};
+use super::error::{VolumeSourceFault, VolumeSourceFlaw};
+use super::items::{ItemNode, Paths, mode, required};
 use super::volume::has_only;
-use crate::yaml::{Fault as YamlFault, Flaw as YamlFlaw};
-use crate::yaml::{Mapping, Value, What, fields, name, scalar};
+use crate::yaml::{Mapping, Value, ValueType, YamlFault, YamlFlaw, fields, name, scalar};
 
 /// The items of a downward API.
-pub(super) fn items(paths: &mut Paths, source: &Mapping<'_>, own: &str) -> Result<Vec<Item>, Flaw> {
+pub(super) fn items(
+    paths: &mut Paths,
+    source: &Mapping<'_>,
+    own: &str,
+) -> Result<Vec<Item>, VolumeSourceFlaw> {
     has_only(source, &["items"], own)?;
     let field = format!("{own}.items");
     let nodes = fields::list(source, "items", field.clone())?.unwrap_or_default();
@@ -22,12 +25,14 @@ pub(super) fn items(paths: &mut Paths, source: &Mapping<'_>, own: &str) -> Resul
     for (at, node) in nodes.iter().enumerate() {
         let own = format!("{field}[{at}]");
         let Value::Mapping(item) = &node.value else {
-            return Err(fields::mistyped(node.line, own, What::Mapping, node.what()).into());
+            return Err(
+                fields::mistyped(node.line, own, ValueType::Mapping, node.value_type()).into(),
+            );
         };
         let line = node.line;
         items.push(read(
             paths,
-            Place {
+            ItemNode {
                 item,
                 own: &own,
                 line,
@@ -37,12 +42,14 @@ pub(super) fn items(paths: &mut Paths, source: &Mapping<'_>, own: &str) -> Resul
     Ok(items)
 }
 
-fn read(paths: &mut Paths, place: Place<'_, '_>) -> Result<Item, Flaw> {
-    let Place { item, own, line } = place;
+fn read(paths: &mut Paths, node: ItemNode<'_, '_>) -> Result<Item, VolumeSourceFlaw> {
+    let ItemNode { item, own, line } = node;
     has_only(item, &["path", "mode", "fieldRef", "resourceFieldRef"], own)?;
     let look = |name| {
         let field = format!("{own}.{name}");
-        Ok::<_, Flaw>(fields::mapping(item, name, field.clone())?.map(|found| (found, field)))
+        Ok::<_, VolumeSourceFlaw>(
+            fields::mapping(item, name, field.clone())?.map(|found| (found, field)),
+        )
     };
     let (key, divisor) = match (look("fieldRef")?, look("resourceFieldRef")?) {
         (Some(((of, line), own)), None) => (field(of, &own, line)?, None),
@@ -50,10 +57,10 @@ fn read(paths: &mut Paths, place: Place<'_, '_>) -> Result<Item, Flaw> {
             let (key, divisor) = resource(of, &own, line)?;
             (key, Some(divisor))
         }
-        _ => return Err(Flaw::at(line, Fault::FieldOrResource).of(own)),
+        _ => return Err(VolumeSourceFlaw::at(line, VolumeSourceFault::FieldOrResource).of(own)),
     };
     Ok(Item {
-        path: paths.path(place, &key, None, true)?,
+        path: paths.path(node, &key, None, true)?,
         key,
         mode: mode(item, "mode", own)?,
         divisor,
@@ -61,21 +68,28 @@ fn read(paths: &mut Paths, place: Place<'_, '_>) -> Result<Item, Flaw> {
 }
 
 /// The key of a `fieldRef`.
-fn field(of: &Mapping<'_>, own: &str, line: usize) -> Result<String, Flaw> {
+fn field(of: &Mapping<'_>, own: &str, line: usize) -> Result<String, VolumeSourceFlaw> {
     has_only(of, &["apiVersion", "fieldPath"], own)?;
     let version = format!("{own}.apiVersion");
     // Empty is not told, as in the API.
     match fields::text(of, "apiVersion", version.clone())? {
         None | Some(("" | "v1", _)) => {}
-        Some((_, line)) => return Err(Flaw::at(line, Fault::ApiVersion).of(version)),
+        Some((_, line)) => {
+            return Err(VolumeSourceFlaw::at(line, VolumeSourceFault::ApiVersion).of(version));
+        }
     }
     let (path, line) = required(of, "fieldPath", own, line)?;
-    downward::field(path)
-        .map_err(|why| Flaw::at(line, Fault::Field(why)).of(format!("{own}.fieldPath")))
+    downward::field(path).map_err(|why| {
+        VolumeSourceFlaw::at(line, VolumeSourceFault::Field(why)).of(format!("{own}.fieldPath"))
+    })
 }
 
 /// The key and the divisor of a `resourceFieldRef`.
-fn resource(of: &Mapping<'_>, own: &str, line: usize) -> Result<(String, Divisor), Flaw> {
+fn resource(
+    of: &Mapping<'_>,
+    own: &str,
+    line: usize,
+) -> Result<(String, Divisor), VolumeSourceFlaw> {
     has_only(of, &["containerName", "resource", "divisor"], own)?;
     let (container, at) = required(of, "containerName", own, line)?;
     // The API takes any text here; no container can have another name.
@@ -95,7 +109,7 @@ fn resource(of: &Mapping<'_>, own: &str, line: usize) -> Result<(String, Divisor
             (downward::ResourceError::Unknown, _) | (_, None) => ("resource", at),
             (_, Some((_, line))) => ("divisor", *line),
         };
-        Flaw::at(line, Fault::Resource(why)).of(format!("{own}.{field}"))
+        VolumeSourceFlaw::at(line, VolumeSourceFault::Resource(why)).of(format!("{own}.{field}"))
     })
 }
 
@@ -104,13 +118,13 @@ fn quantity<'t>(
     mapping: &'t Mapping<'_>,
     name: &str,
     field: String,
-) -> Result<Option<(Cow<'t, str>, usize)>, Flaw> {
+) -> Result<Option<(Cow<'t, str>, usize)>, VolumeSourceFlaw> {
     let Some(entry) = fields::present(mapping, name) else {
         return Ok(None);
     };
     let text = match &entry.node.value {
-        Value::Scalar(What::Text, text) => Cow::Borrowed(&**text),
-        Value::Scalar(What::Number, text) => Cow::Owned(scalar::integer(text).map_or_else(
+        Value::Scalar(ValueType::Text, text) => Cow::Borrowed(&**text),
+        Value::Scalar(ValueType::Number, text) => Cow::Owned(scalar::integer(text).map_or_else(
             || {
                 text.replace('_', "")
                     .parse::<f64>()
@@ -118,7 +132,15 @@ fn quantity<'t>(
             },
             |n| n.to_string(),
         )),
-        _ => return Err(fields::mistyped(entry.line, field, What::Text, entry.node.what()).into()),
+        _ => {
+            return Err(fields::mistyped(
+                entry.line,
+                field,
+                ValueType::Text,
+                entry.node.value_type(),
+            )
+            .into());
+        }
     };
     Ok(Some((text, entry.line)))
 }
