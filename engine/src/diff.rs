@@ -4,9 +4,9 @@
 //! burst of versions becomes one commit. It says what happens, not how: the publisher swaps bytes
 //! and attributes, prepares what is staged, and looks at a file's mode before it rings.
 //!
-//! The order (promises 2 and 5): names that change their type, whole, one after the
-//! other; then every added name; then one ring for each changed file, when all names are there; the
-//! removed names last. No name is renamed over another, which would end the watches on that.
+//! The order (promises 2 and 5): names that change their type, whole, one after the other; then every
+//! added name; then one ring for each changed file, when all names are there; the removed names last.
+//! No name is renamed over another, which would end the watches on that.
 
 use std::ops::Bound::{Excluded, Unbounded};
 

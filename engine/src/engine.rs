@@ -5,10 +5,10 @@
 //! not know what is mounted, whether a commit has been carried out, or where objects come from, and
 //! it compares no versions: the source says what is true now.
 //!
-//! Deletion and return are the kubelet's (`SetUpAt`, `pkg/volume/configmap/configmap.go`): an object that is not optional leaves
-//! the volume as it is, an optional one takes its files with it, and uids are not compared. An
-//! immutable object that a volume has shown stays in it for the volume's life, as the kubelet stops
-//! looking at it; every new volume reads it afresh, which the kubelet's does not.
+//! Deletion and return are the kubelet's (`SetUpAt`, `pkg/volume/configmap/configmap.go`): an object that
+//! is not optional leaves the volume as it is, an optional one takes its files with it, and uids are not
+//! compared. An immutable object that a volume has shown stays in it for the volume's life, as the
+//! kubelet stops looking at it; every new volume reads it afresh, which the kubelet's does not.
 
 mod event;
 

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod object;
 pub mod path;
 pub mod render;
+pub mod shorten;
 pub mod snapshot;
 pub mod spec;
 

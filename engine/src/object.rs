@@ -12,6 +12,8 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
+use crate::shorten::{IN_A_SENTENCE, shorten};
+
 /// The most bytes that the values of one object may hold together, in bytes (1 MiB): `MaxSecretSize`
 /// of kubernetes `core/v1/types.go`. Keys are not counted, as in the API.
 pub const MAX_OBJECT_BYTES: usize = 1 << 20;
@@ -128,7 +130,7 @@ impl Object {
         for name in data.keys() {
             check_key(name).map_err(|why| ObjectError::Key {
                 object: key.clone(),
-                key: shown(name),
+                key: shorten(name, IN_A_SENTENCE).into_owned(),
                 why,
             })?;
         }
@@ -237,17 +239,6 @@ pub fn check_key(key: &str) -> Result<(), KeyError> {
     } else {
         Ok(())
     }
-}
-
-/// A name cut to what fits in a sentence.
-pub(crate) fn shown(name: &str) -> String {
-    const MOST: usize = 64;
-    if name.chars().count() <= MOST {
-        return name.to_owned();
-    }
-    let mut cut: String = name.chars().take(MOST).collect();
-    cut.push('…');
-    cut
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use livemount_engine::downward::{FieldError, ResourceError};
 use livemount_engine::object::KeyError;
 use livemount_engine::path::PathError;
+use livemount_engine::shorten::{IN_A_SENTENCE, shorten};
 use thiserror::Error;
 
 use crate::yaml::{ValueType, YamlFault, YamlFlaw};
@@ -191,10 +192,5 @@ fn listed(names: &[&str]) -> String {
 }
 
 fn of_key(key: &str) -> String {
-    const MOST: usize = 64;
-    if key.chars().count() <= MOST {
-        return format!("key {key:?}: ");
-    }
-    let cut: String = key.chars().take(MOST).collect();
-    format!("key {:?}: ", cut + "…")
+    format!("key {:?}: ", shorten(key, IN_A_SENTENCE))
 }

@@ -3,8 +3,9 @@
 
 use thiserror::Error;
 
-use crate::object::{ObjectKey, shown};
+use crate::object::ObjectKey;
 use crate::path::RelPath;
+use crate::shorten::{IN_A_SENTENCE, shorten};
 
 /// Why a spec cannot be rendered from its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -16,7 +17,7 @@ pub enum Refusal {
         object: ObjectKey,
     },
     /// A key that the items of a source that is not optional ask for does not exist.
-    #[error("{object} has no key {:?}", shown(.key))]
+    #[error("{object} has no key {:?}", shorten(.key, IN_A_SENTENCE))]
     MissingKey {
         /// The object.
         object: ObjectKey,
@@ -27,7 +28,7 @@ pub enum Refusal {
     #[error(
         "{object} does not tell {:?}: it has no such container, or what its node can allocate is \
          not known",
-        shown(.field)
+        shorten(.field, IN_A_SENTENCE)
     )]
     Untold {
         /// The pod.
@@ -38,8 +39,8 @@ pub enum Refusal {
     /// A path would be a file and a folder at once.
     #[error(
         "path {:?} is a file and cannot hold {:?}",
-        shown(.file.as_str()),
-        shown(.below.as_str())
+        shorten(.file.as_str(), IN_A_SENTENCE),
+        shorten(.below.as_str(), IN_A_SENTENCE)
     )]
     FileAndFolder {
         /// The path that is a file.
@@ -50,8 +51,8 @@ pub enum Refusal {
     /// A folder that another volume is to be mounted on would be a file, or lie below one.
     #[error(
         "mountpoint {:?} cannot be a folder: path {:?} is a file",
-        shown(.mountpoint.as_str()),
-        shown(.file.as_str())
+        shorten(.mountpoint.as_str(), IN_A_SENTENCE),
+        shorten(.file.as_str(), IN_A_SENTENCE)
     )]
     Mountpoint {
         /// The folder.
@@ -67,9 +68,9 @@ pub enum Warning {
     /// Two values ask for one path; the later one is shown, as with the kubelet.
     #[error(
         "path {:?}: key {:?} of {by} replaces key {:?} of {of}",
-        shown(.path.as_str()),
-        shown(.by_key),
-        shown(.of_key)
+        shorten(.path.as_str(), IN_A_SENTENCE),
+        shorten(.by_key, IN_A_SENTENCE),
+        shorten(.of_key, IN_A_SENTENCE)
     )]
     Replaced {
         /// The path.

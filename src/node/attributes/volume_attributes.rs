@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use livemount_engine::object::{Kind, ObjectKey};
 use livemount_engine::path::RelPath;
+use livemount_engine::shorten::{IN_A_SENTENCE, shorten};
 use livemount_engine::spec::Spec;
 
 use super::super::{NodeError, PodRef};
@@ -16,8 +17,6 @@ use crate::yaml;
 const MAX_MOUNTPOINTS: usize = 16 << 10;
 /// The longest drain, as on the command line.
 const MAX_DRAIN: Duration = Duration::from_secs(10);
-/// How much of a key is shown that nobody knows.
-const SHOWN: usize = 64;
 
 /// Reads the attributes that are not the kubelet's: what to show, and the settings with what they
 /// change in them.
@@ -137,12 +136,9 @@ fn compat(text: &str) -> Result<Compat, NodeError> {
 }
 
 fn unknown(key: &str) -> NodeError {
-    let mut shown: String = key.chars().take(SHOWN).collect();
-    if shown.len() < key.len() {
-        shown.push('…');
-    }
+    let key = shorten(key, IN_A_SENTENCE);
     NodeError::Attribute(format!(
-        "{shown:?} is unknown; there are configMap, secret, projected, mountpoints, drain and compat"
+        "{key:?} is unknown; there are configMap, secret, projected, mountpoints, drain and compat"
     ))
 }
 

@@ -1,5 +1,7 @@
 //! What is told of a pod's volume, and in which words.
 
+use livemount_engine::shorten::{Most, shorten};
+
 /// The longest note that the API takes, in bytes (`noteLengthLimit`, `pkg/apis/core/validation`).
 const LONGEST: usize = 1024;
 
@@ -96,17 +98,8 @@ impl Note {
                 format!("volume {volume:?} is lost until the pod is made anew: {why}")
             }
         };
-        cut(text)
+        shorten(&text, Most::Bytes(LONGEST)).into_owned()
     }
-}
-
-fn cut(mut text: String) -> String {
-    const MARK: &str = "…";
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST - MARK.len()));
-        text.push_str(MARK);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -122,7 +115,7 @@ mod tests {
             assert!(cut.len() > LONGEST - 8, "{}", cut.len());
             assert!(cut.ends_with('…') && cut.starts_with("volume \"config\" waits: "));
         }
-        let exact = cut("y".repeat(LONGEST));
+        let exact = shorten(&"y".repeat(LONGEST), Most::Bytes(LONGEST)).into_owned();
         assert_eq!(exact, "y".repeat(LONGEST));
     }
 }

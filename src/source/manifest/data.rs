@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use livemount_engine::object::{Bytes, Kind, MAX_OBJECT_BYTES, Object, ObjectKey, check_key};
+use livemount_engine::shorten::{IN_A_SENTENCE, shorten};
 
 use super::error::ManifestFlaw;
 use super::fault::ManifestFault;
@@ -98,13 +99,10 @@ fn value<'t>(map: &'static str, key: &str, entry: &'t Entry<'_>) -> Result<&'t s
 
 /// Names the key, unless it is one of a Secret that is no key at all.
 fn named(kind: Kind, key: &str, flaw: Box<ManifestFlaw>) -> Box<ManifestFlaw> {
-    const MOST: usize = 64;
     if kind == Kind::Secret && check_key(key).is_err() {
         flaw
-    } else if key.chars().count() > MOST {
-        flaw.key(&key.chars().take(MOST).chain(['…']).collect::<String>())
     } else {
-        flaw.key(key)
+        flaw.key(&shorten(key, IN_A_SENTENCE))
     }
 }
 
