@@ -30,6 +30,19 @@ pub(crate) fn object(name: &str, data: &[(&str, &str)]) -> Object {
     Object::new(config_map(name), data).expect("a legal object")
 }
 
+/// `Pod default/p` with these fields.
+pub(crate) fn pod(fields: &[(&str, &str)]) -> Object {
+    let key = ObjectKey {
+        kind: Kind::Pod,
+        namespace: "default".into(),
+        name: "p".into(),
+    };
+    let fields = fields
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), Bytes::from(*value)));
+    Object::of_pod(key, fields.collect())
+}
+
 pub(crate) fn path(text: &str) -> RelPath {
     RelPath::new(text).expect("a legal path")
 }

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use livemount_engine::downward::{self, Divisor};
 use livemount_engine::spec::Item;
 
+use super::elements::{Element, elements};
 use super::error::{VolumeSourceFault, VolumeSourceFlaw};
-use super::items::{ItemNode, Paths, mode, required};
+use super::items::{Paths, mode, required};
 use super::volume::has_only;
 use crate::yaml::{Mapping, Value, ValueType, YamlFault, YamlFlaw, fields, name, scalar};
 
@@ -19,37 +20,22 @@ pub(super) fn items(
     own: &str,
 ) -> Result<Vec<Item>, VolumeSourceFlaw> {
     has_only(source, &["items"], own)?;
-    let field = format!("{own}.items");
-    let nodes = fields::list(source, "items", field.clone())?.unwrap_or_default();
-    let mut items = Vec::new();
-    for (at, node) in nodes.iter().enumerate() {
-        let own = format!("{field}[{at}]");
-        let Value::Mapping(item) = &node.value else {
-            return Err(
-                fields::mistyped(node.line, own, ValueType::Mapping, node.value_type()).into(),
-            );
-        };
-        let line = node.line;
-        items.push(read(
-            paths,
-            ItemNode {
-                item,
-                own: &own,
-                line,
-            },
-        )?);
-    }
-    Ok(items)
+    elements(source, "items", own)?
+        .map(|element| read(paths, &element?))
+        .collect()
 }
 
-fn read(paths: &mut Paths, node: ItemNode<'_, '_>) -> Result<Item, VolumeSourceFlaw> {
-    let ItemNode { item, own, line } = node;
-    has_only(item, &["path", "mode", "fieldRef", "resourceFieldRef"], own)?;
+fn read(paths: &mut Paths, item: &Element<'_, '_>) -> Result<Item, VolumeSourceFlaw> {
+    let Element { mapping, own, line } = item;
+    has_only(
+        mapping,
+        &["path", "mode", "fieldRef", "resourceFieldRef"],
+        own,
+    )?;
     let look = |name| {
         let field = format!("{own}.{name}");
-        Ok::<_, VolumeSourceFlaw>(
-            fields::mapping(item, name, field.clone())?.map(|found| (found, field)),
-        )
+        let found = fields::mapping(mapping, name, field.clone())?;
+        Ok::<_, VolumeSourceFlaw>(found.map(|found| (found, field)))
     };
     let (key, divisor) = match (look("fieldRef")?, look("resourceFieldRef")?) {
         (Some(((of, line), own)), None) => (field(of, &own, line)?, None),
@@ -57,12 +43,15 @@ fn read(paths: &mut Paths, node: ItemNode<'_, '_>) -> Result<Item, VolumeSourceF
             let (key, divisor) = resource(of, &own, line)?;
             (key, Some(divisor))
         }
-        _ => return Err(VolumeSourceFlaw::at(line, VolumeSourceFault::FieldOrResource).of(own)),
+        _ => {
+            let fault = VolumeSourceFault::FieldOrResource;
+            return Err(VolumeSourceFlaw::at(*line, fault).of(own));
+        }
     };
     Ok(Item {
-        path: paths.path(node, &key, None, true)?,
+        path: paths.path(item, &key, None, true)?,
         key,
-        mode: mode(item, "mode", own)?,
+        mode: mode(mapping, "mode", own)?,
         divisor,
     })
 }

@@ -10,18 +10,10 @@ use livemount_engine::path::RelPath;
 use livemount_engine::spec::{Item, Mode};
 
 use super::MAX_BYTES;
+use super::elements::{Element, elements};
 use super::error::{VolumeSourceFault, VolumeSourceFlaw};
 use super::volume::has_only;
-use crate::yaml::{Mapping, Node, Value, ValueType, fields, scalar};
-
-/// Where an item stands.
-#[derive(Clone, Copy)]
-pub(super) struct ItemNode<'t, 'a> {
-    pub(super) item: &'t Mapping<'a>,
-    /// The path of its field.
-    pub(super) own: &'t str,
-    pub(super) line: usize,
-}
+use crate::yaml::{Mapping, fields, scalar};
 
 /// The paths that the items of a volume have told so far.
 #[derive(Default)]
@@ -47,39 +39,22 @@ impl Paths {
         own: &str,
         optional: bool,
     ) -> Result<Vec<Item>, VolumeSourceFlaw> {
-        let field = format!("{own}.items");
-        let nodes = fields::list(source, "items", field.clone())?.unwrap_or_default();
-        let mut items = Vec::new();
-        for (at, node) in nodes.iter().enumerate() {
-            items.push(self.item(node, &format!("{field}[{at}]"), optional)?);
-        }
-        Ok(items)
+        elements(source, "items", own)?
+            .map(|element| self.item(&element?, optional))
+            .collect()
     }
 
-    fn item(
-        &mut self,
-        node: &Node<'_>,
-        own: &str,
-        optional: bool,
-    ) -> Result<Item, VolumeSourceFlaw> {
-        let Value::Mapping(item) = &node.value else {
-            let (field, found) = (own.to_owned(), node.value_type());
-            return Err(fields::mistyped(node.line, field, ValueType::Mapping, found).into());
-        };
-        has_only(item, &["key", "path", "mode"], own)?;
-        let (key, at) = required(item, "key", own, node.line)?;
+    fn item(&mut self, item: &Element<'_, '_>, optional: bool) -> Result<Item, VolumeSourceFlaw> {
+        let Element { mapping, own, line } = item;
+        has_only(mapping, &["key", "path", "mode"], own)?;
+        let (key, at) = required(mapping, "key", own, *line)?;
         check_key(key).map_err(|why| {
             VolumeSourceFlaw::at(at, VolumeSourceFault::Key(why)).of(format!("{own}.key"))
         })?;
-        let node = ItemNode {
-            item,
-            own,
-            line: node.line,
-        };
         Ok(Item {
             key: key.to_owned(),
-            path: self.path(node, key, Some(key), !optional)?,
-            mode: mode(item, "mode", own)?,
+            path: self.path(item, key, Some(key), !optional)?,
+            mode: mode(mapping, "mode", own)?,
             divisor: None,
         })
     }
@@ -88,12 +63,12 @@ impl Paths {
     /// there whatever the objects hold.
     pub(super) fn path(
         &mut self,
-        ItemNode { item, own, line }: ItemNode<'_, '_>,
+        Element { mapping, own, line }: &Element<'_, '_>,
         key: &str,
         told: Option<&str>,
         certain: bool,
     ) -> Result<RelPath, VolumeSourceFlaw> {
-        let (written, line) = required(item, "path", own, line)?;
+        let (written, line) = required(mapping, "path", own, *line)?;
         let field = format!("{own}.path");
         let path = RelPath::new(written).map_err(|why| {
             let key = told.map(str::to_owned);

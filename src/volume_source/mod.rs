@@ -5,6 +5,7 @@
 //! text, and whether the objects are there, is for others.
 
 mod downward;
+mod elements;
 mod error;
 mod items;
 mod mountpoints;
@@ -58,6 +59,10 @@ impl VolumeSourceType {
 /// Reads a volume as it stands under `volumes:` of a pod spec: a mapping with one of `configMap`,
 /// `secret` and `projected`, and perhaps a `name`, which is not looked at. The origin is named in
 /// the error and nothing else; the objects are those of the namespace.
+///
+/// # Errors
+///
+/// The first fault, in the order of the text; what depends on several items comes last.
 pub fn parse_volume(
     origin: &Path,
     text: &[u8],
@@ -71,6 +76,10 @@ pub fn parse_volume(
 /// Reads what stands below `configMap:`, `secret:` or `projected:`. The objects are those of the
 /// namespace. With the name of the pod that mounts the volume, `projected` may hold that pod's
 /// `downwardAPI`.
+///
+/// # Errors
+///
+/// As of [`parse_volume`].
 pub fn parse_volume_source(
     origin: &Path,
     source_type: VolumeSourceType,

@@ -5,9 +5,10 @@ use livemount_engine::spec::{Mode, Source, Spec};
 
 use super::VolumeSourceType;
 use super::downward;
+use super::elements::{Element, elements};
 use super::error::{VolumeSourceFault, VolumeSourceFlaw};
 use super::items::{Paths, mode};
-use crate::yaml::{Mapping, Value, ValueType, YamlFault, YamlFlaw, fields, name};
+use crate::yaml::{Mapping, YamlFault, YamlFlaw, fields, name};
 
 /// What all that is read of one volume shares.
 pub(super) struct Reader<'n> {
@@ -125,16 +126,9 @@ impl<'n> Reader<'n> {
     ) -> Result<Vec<Source>, VolumeSourceFlaw> {
         has_only(mapping, &["sources", "defaultMode"], own)?;
         self.paths.refuse_duplicates();
-        let field = format!("{own}.sources");
-        let nodes = fields::list(mapping, "sources", field.clone())?.unwrap_or_default();
         let mut sources = Vec::new();
-        for (at, node) in nodes.iter().enumerate() {
-            let field = format!("{field}[{at}]");
-            let Value::Mapping(source) = &node.value else {
-                let found = node.value_type();
-                return Err(fields::mistyped(node.line, field, ValueType::Mapping, found).into());
-            };
-            sources.extend(self.projection(source, &field, node.line)?);
+        for source in elements(mapping, "sources", own)? {
+            sources.extend(self.projection(&source?)?);
         }
         Ok(sources)
     }
@@ -142,9 +136,11 @@ impl<'n> Reader<'n> {
     /// One entry of `sources`; nothing where it asks for nothing.
     fn projection(
         &mut self,
-        source: &Mapping<'_>,
-        own: &str,
-        line: usize,
+        Element {
+            mapping: source,
+            own,
+            line,
+        }: &Element<'_, '_>,
     ) -> Result<Option<Source>, VolumeSourceFlaw> {
         fields::without_duplicates(source)?;
         let known: &[&str] = match self.pod {
@@ -176,7 +172,7 @@ impl<'n> Reader<'n> {
                 found = Some((*name, mapping, line, field));
             }
         }
-        let none = || VolumeSourceFlaw::at(line, VolumeSourceFault::NoProjection(known)).of(own);
+        let none = || VolumeSourceFlaw::at(*line, VolumeSourceFault::NoProjection(known)).of(own);
         let (name, mapping, line, own) = found.ok_or_else(none)?;
         let kind = match (name, self.pod) {
             ("downwardAPI", Some(pod)) => return self.downward(pod, mapping, &own),

@@ -53,16 +53,7 @@ pub(crate) fn text<'t>(
     name: &str,
     field: impl Into<Cow<'static, str>>,
 ) -> FieldResult<(&'t str, usize)> {
-    typed(
-        mapping,
-        name,
-        field,
-        ValueType::Text,
-        |entry| match &entry.node.value {
-            Value::Scalar(ValueType::Text, text) => Some((&**text, entry.line)),
-            _ => None,
-        },
-    )
+    written(mapping, name, field, ValueType::Text)
 }
 
 /// A number as it is written, and its line.
@@ -71,16 +62,22 @@ pub(crate) fn number<'t>(
     name: &str,
     field: impl Into<Cow<'static, str>>,
 ) -> FieldResult<(&'t str, usize)> {
-    typed(
-        mapping,
-        name,
-        field,
-        ValueType::Number,
-        |entry| match &entry.node.value {
-            Value::Scalar(ValueType::Number, text) => Some((&**text, entry.line)),
+    written(mapping, name, field, ValueType::Number)
+}
+
+/// A scalar of a type as it is written, and its line.
+fn written<'t>(
+    mapping: &'t Mapping<'_>,
+    name: &str,
+    field: impl Into<Cow<'static, str>>,
+    want: ValueType,
+) -> FieldResult<(&'t str, usize)> {
+    typed(mapping, name, field, want, |entry| {
+        match &entry.node.value {
+            Value::Scalar(found, text) if *found == want => Some((&**text, entry.line)),
             _ => None,
-        },
-    )
+        }
+    })
 }
 
 /// A boolean.

@@ -1,20 +1,7 @@
 //! Tables of what the API takes and of what the kubelet writes.
 
 use super::*;
-use crate::object::{Kind, ObjectKey};
-use crate::sample::path;
-
-fn pod(fields: &[(&str, &str)]) -> Object {
-    let key = ObjectKey {
-        kind: Kind::Pod,
-        namespace: "default".into(),
-        name: "p".into(),
-    };
-    let fields = fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), Bytes::from(*value)));
-    Object::of_pod(key, fields.collect())
-}
+use crate::sample::{path, pod};
 
 fn shown(pod: &Object, key: String, divisor: Option<Divisor>) -> Option<String> {
     let item = Item {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::downward::Divisor;
 use crate::object::Kind;
-use crate::sample::{KEY, config_map, object, optional, path, snapshot, source, spec, tree};
+use crate::sample::{KEY, config_map, object, optional, path, pod, snapshot, source, spec, tree};
 use crate::spec::Mode;
 
 /// Renders from these objects; what is not among them does not exist.
@@ -207,19 +207,6 @@ fn unchanged_files_share_their_bytes_with_the_snapshot_before() {
 fn nothing_asked_for_renders_to_an_empty_root() {
     let rendered = rendered(&spec(Vec::new()), &[]).expect("renders");
     assert_eq!(rendered.snapshot, Snapshot::empty(&KEY));
-}
-
-/// `Pod default/p` with these fields.
-fn pod(fields: &[(&str, &str)]) -> Object {
-    let key = ObjectKey {
-        kind: Kind::Pod,
-        namespace: "default".into(),
-        name: "p".into(),
-    };
-    let fields = fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), Bytes::from(*value)));
-    Object::of_pod(key, fields.collect())
 }
 
 /// Fields of `Pod default/p` at these paths; with a divisor a resource.
