@@ -75,6 +75,10 @@ pub fn lines(map: &BTreeMap<String, String>) -> String {
 }
 
 /// The key of what a `fieldRef` names with its `fieldPath`.
+///
+/// # Errors
+///
+/// It names no field of a pod that a volume may show, or a label or annotation by a name that none can have.
 pub fn field(path: &str) -> Result<String, FieldError> {
     let legal = match subscripted(path) {
         // The API judges an annotation's name without regard to case.
@@ -133,6 +137,10 @@ pub enum FieldError {
 
 /// What a `resourceFieldRef` names: the key, and what it is counted in. The API takes a divisor of 0
 /// for none.
+///
+/// # Errors
+///
+/// There is no such resource, or its amount cannot be counted in that divisor.
 pub fn resource(
     container: &str,
     resource: &str,

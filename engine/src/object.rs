@@ -126,6 +126,10 @@ pub struct Object {
 
 impl Object {
     /// Checks keys and sizes as the API server does.
+    ///
+    /// # Errors
+    ///
+    /// A key that no object can have, the first in their order; or values of more than [`MAX_OBJECT_BYTES`].
     pub fn new(key: ObjectKey, data: BTreeMap<String, Bytes>) -> Result<Self, ObjectError> {
         for name in data.keys() {
             check_key(name).map_err(|why| ObjectError::Key {
@@ -226,6 +230,10 @@ pub enum KeyError {
 }
 
 /// Whether the API accepts this as a key of `data`.
+///
+/// # Errors
+///
+/// The first rule that it breaks.
 pub fn check_key(key: &str) -> Result<(), KeyError> {
     let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
     if key.is_empty() {

@@ -22,6 +22,10 @@ pub struct RelPath(Arc<str>);
 
 impl RelPath {
     /// Checks and cleans a path: `a//b/./c/` becomes `a/b/c`.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
     pub fn new(path: &str) -> Result<Self, PathError> {
         if path.is_empty() {
             return Err(PathError::Empty);

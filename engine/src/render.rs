@@ -35,8 +35,10 @@ pub struct Rendered {
 /// Renders a spec. `lookup` finds an object; what it does not find does not exist. Files whose
 /// contents are those at the same path of `previous` share its bytes.
 ///
-/// Tells the first refusal in the spec's order; a path that is a file and a folder comes after all
-/// of these, a mountpoint last.
+/// # Errors
+///
+/// The first refusal in the spec's order; a path that is a file and a folder comes after all of these,
+/// a mountpoint last.
 pub fn render<'o>(
     spec: &Spec,
     lookup: impl Fn(&ObjectKey) -> Option<&'o Object>,

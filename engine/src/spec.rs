@@ -20,6 +20,10 @@ impl Mode {
     pub const DEFAULT: Self = Self(0o644);
 
     /// Checks the range.
+    ///
+    /// # Errors
+    ///
+    /// It is more than 0777.
     pub fn new(bits: u32) -> Result<Self, ModeError> {
         match u16::try_from(bits) {
             Ok(bits) if bits <= 0o777 => Ok(Self(bits)),

@@ -21,6 +21,10 @@ pub struct MountpointError {
 
 /// Reads a list with commas. Blanks around an entry are left out, and a path that is told twice is
 /// told once; a list of nothing but blanks has no entry.
+///
+/// # Errors
+///
+/// The first entry that is no path inside a volume.
 pub fn mountpoints(text: &str) -> Result<Vec<RelPath>, MountpointError> {
     if text.trim().is_empty() {
         return Ok(Vec::new());

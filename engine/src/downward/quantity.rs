@@ -39,6 +39,10 @@ impl Quantity {
     };
 
     /// Reads one. What is finer than a billionth is rounded away from zero.
+    ///
+    /// # Errors
+    ///
+    /// It is no quantity as the API writes one, or larger than can be counted here.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.');

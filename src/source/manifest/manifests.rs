@@ -46,8 +46,11 @@ pub struct Manifests {
 
 impl Manifests {
     /// Reads a file or a directory, whoever may be writing it; objects that name no namespace get this
-    /// one. An error is what makes it useless: the file's own faults, one object told twice, no
-    /// inotify. What is wrong with single files of a directory is said by `file_errors`.
+    /// one. What is wrong with single files of a directory is said by `file_errors`.
+    ///
+    /// # Errors
+    ///
+    /// What makes it useless: the file's own faults, one object told twice, no inotify.
     pub fn open(
         path: impl Into<PathBuf>,
         default_namespace: impl Into<String>,
@@ -77,6 +80,10 @@ impl Manifests {
 
     /// Tells each state after the first one, until the receiver goes. At each `reload`, everything is
     /// read anew, and what is wrong is reported anew. Runs on a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    ///
+    /// Changes cannot be heard any more.
     pub async fn watch(
         self,
         readings: mpsc::Sender<Reading>,

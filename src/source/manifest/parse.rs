@@ -30,6 +30,10 @@ pub struct LocatedObject {
 
 /// Reads every `v1` `ConfigMap` and Secret of a manifest in YAML or JSON, in the file's order. The
 /// origin is named in the error and nothing else; objects without a namespace get the default one.
+///
+/// # Errors
+///
+/// The first fault, in the order of the text; no object of such a text is served.
 pub fn parse(
     origin: &Path,
     bytes: &[u8],
