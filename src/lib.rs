@@ -5,6 +5,7 @@
 //! `publish` commits them to a `volume`, `fs` answers the kernel from it. The hand (a crate and a
 //! process of its own) alone touches mounts. docs/ARCHITECTURE.md is the map.
 
+pub mod backoff;
 pub mod cli;
 pub mod daemon;
 pub mod fs;

@@ -7,6 +7,7 @@ use livemount_engine::snapshot::Snapshot;
 use parking_lot::{Condvar, Mutex};
 
 use super::commit::{Committer, Outcome};
+use crate::backoff::Backoff;
 use crate::observe::Fact;
 
 /// How long a volume's thread waits for more before it ends; a burst finds it awake.
@@ -70,7 +71,7 @@ impl Queue {
 
     fn attend(&self) {
         let mut waiting = self.waiting.lock();
-        let mut pause = RETRY;
+        let mut retry = Backoff::new(RETRY, RETRY_MOST);
         loop {
             if let Some(next) = waiting.next.take() {
                 waiting.busy = true;
@@ -80,15 +81,14 @@ impl Queue {
                 waiting.busy = false;
                 self.changed.notify_all();
                 if outcome == Outcome::Whole {
-                    pause = RETRY;
+                    retry.reset();
                     if waiting.next.is_none() {
                         waiting.behind = None;
                     }
                     continue;
                 }
                 // What the kernel refused is tried again, unless something newer comes first.
-                let again = Instant::now() + pause;
-                pause = (pause * 2).min(RETRY_MOST);
+                let again = Instant::now() + retry.next_pause();
                 while waiting.next.is_none() && !waiting.closed {
                     if self.changed.wait_until(&mut waiting, again).timed_out() {
                         waiting.next.get_or_insert(next);

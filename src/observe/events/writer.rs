@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::limits::Bucket;
 use super::note::Note;
+use crate::backoff::Backoff;
 use crate::node::PodRef;
 use crate::observe::Metrics;
 use crate::observe::metrics::Told;
@@ -23,6 +24,7 @@ use crate::observe::metrics::Told;
 /// How often a write is tried, and how long to wait before it is tried again, twice as long each time.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(4);
 /// How long one attempt may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a Recorder remembers what it wrote (`CACHE_TTL`, kube's `runtime::events`).
@@ -114,7 +116,7 @@ impl Writer {
             secondary: None,
         };
         let about = reference(&entry.pod);
-        let mut pause = PAUSE;
+        let mut pauses = Backoff::new(PAUSE, PAUSE_MOST);
         for attempt in 1..=ATTEMPTS {
             let (recorder, former) = self.recorder(&key);
             let why = match timeout(WITHIN, recorder.publish(&event, &about)).await {
@@ -133,8 +135,7 @@ impl Writer {
             if attempt == ATTEMPTS {
                 return self.failed(&why);
             }
-            sleep(pause).await;
-            pause *= 2;
+            sleep(pauses.next_pause()).await;
         }
     }
 
