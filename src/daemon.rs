@@ -38,6 +38,10 @@ fn no_core_dumps() {
 }
 
 /// A key for this process's hashes, from the kernel.
+///
+/// # Errors
+///
+/// The kernel gives no random bytes.
 pub fn hash_key() -> io::Result<HashKey> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -46,6 +50,10 @@ pub fn hash_key() -> io::Result<HashKey> {
 
 /// Writes facts to the log, and counts them where there are metrics, from a thread of its own. Tells
 /// when a connection ended.
+///
+/// # Errors
+///
+/// The machine gives no thread.
 pub fn observe_apart(metrics: Option<Arc<Metrics>>) -> io::Result<(Facts, mpsc::Receiver<()>)> {
     let (facts, stream) = Facts::stream();
     let (tell_end, ended) = mpsc::channel(1);

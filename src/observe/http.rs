@@ -44,6 +44,10 @@ type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Answers until the future is dropped. `alive` is asked for /healthz ([`Heartbeat::check`]), `ready` for
 /// /readyz: whether something is as it should be, and if not, why not in one sentence. Neither may wait.
+///
+/// # Errors
+///
+/// The listener itself is at fault. What goes wrong with a connection ends that one alone.
 pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
@@ -144,6 +148,10 @@ impl Heartbeat {
     }
 
     /// Whether it has beaten in time.
+    ///
+    /// # Errors
+    ///
+    /// For how long it has not, in one sentence.
     pub fn check(&self) -> Result<(), String> {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         let silent = self.began.elapsed().saturating_sub(last);

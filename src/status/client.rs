@@ -36,6 +36,10 @@ pub enum StatusError {
 }
 
 /// What is to be printed: all daemons of this machine, or what they serve to one pod.
+///
+/// # Errors
+///
+/// The sockets' folder cannot be read. A daemon that does not answer is told on stderr and left out.
 pub fn run(json: bool, pod: Option<&str>) -> Result<String, StatusError> {
     let mut reports = ask_all(Path::new(FOLDER))?;
     if let Some(pod) = pod {

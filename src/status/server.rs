@@ -32,6 +32,10 @@ pub struct Server {
 
 impl Server {
     /// Answers for all volumes of a publisher, from a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be made, or the machine gives no thread.
     pub fn start(publisher: Publisher) -> Result<Self, ServerError> {
         Self::at(Path::new(FOLDER), publisher)
     }

@@ -69,6 +69,10 @@ impl Reach {
 impl Cluster {
     /// Finds out where the API server is and as whom to speak to it. Asks it nothing: a server that
     /// is away now is no error. Reads files, and may wait for a credential plugin.
+    ///
+    /// # Errors
+    ///
+    /// No configuration names a server, or its certificates or credentials cannot be used.
     pub async fn connect(options: &Options) -> Result<Self, KubeError> {
         // kube takes the process's provider; somebody else may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
