@@ -1,15 +1,99 @@
-//! What every daemon does before it serves, whatever it serves: limits, a key for hashes, and a
-//! thread that writes down what happens.
+//! What every daemon starts before it serves, whatever it serves, in the order that matters: limits, the
+//! hand, then threads.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use livemount_engine::snapshot::HashKey;
+use livemount_hand::{ClientOptions, Hand, HandError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::mpsc;
+use thiserror::Error;
 use tracing::warn;
 
-use crate::observe::{self, Fact, Facts, Metrics};
+use crate::observe::{self, Facts, Metrics};
+use crate::publish::{PublishError, Publisher};
+use crate::status;
+
+/// What may be said of a daemon before it starts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folders beneath which it may mount.
+    pub roots: Vec<PathBuf>,
+    /// After how long without a sign of life the hand takes this process for dead.
+    pub heartbeat: Duration,
+    /// The SELinux context of every file.
+    pub selinux_context: Option<String>,
+    /// Where facts are counted.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// Why a daemon could not be started.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The hand could not be started.
+    #[error(transparent)]
+    Hand(#[from] HandError),
+    /// The publisher could not be started.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The machine refused something basic.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The machine's answer.
+        source: io::Error,
+    },
+}
+
+/// What every daemon works with.
+pub struct Daemon {
+    /// The process that touches mounts.
+    pub hand: Hand,
+    /// Where facts go.
+    pub facts: Facts,
+    /// This process's key for hashes.
+    pub key: HashKey,
+    /// Who mounts and commits.
+    pub publisher: Publisher,
+    /// Where `livemount status` asks, for as long as this lives.
+    _status: Option<status::Server>,
+}
+
+impl Daemon {
+    /// Starts what serves. Must be called before this process has a second thread: the hand is forked off.
+    ///
+    /// # Errors
+    ///
+    /// What could not be started. That the status cannot be asked for is a warning: the files are served
+    /// all the same.
+    pub fn start(options: Options) -> Result<Self, DaemonError> {
+        let system = |what| move |source| DaemonError::System { what, source };
+        let hand = Hand::start(ClientOptions {
+            // This very program, also after an upgrade has replaced its file.
+            program: "/proc/self/exe".into(),
+            args: vec!["hand".into()],
+            roots: options.roots,
+            heartbeat: options.heartbeat,
+            selinux_context: options.selinux_context,
+        })?;
+        let facts = observe_apart(options.metrics).map_err(system("start the log's thread"))?;
+        let key = hash_key().map_err(system("read random bytes"))?;
+        let publisher = Publisher::new(hand.clone(), key, facts.clone())?;
+        let status = status::Server::start(publisher.clone())
+            .inspect_err(|error| warn!("{error}"))
+            .ok();
+        Ok(Self {
+            hand,
+            facts,
+            key,
+            publisher,
+            _status: status,
+        })
+    }
+}
 
 /// Sets this process's limits, which the hand inherits.
 pub fn limits() {
@@ -42,21 +126,15 @@ fn no_core_dumps() {
 /// # Errors
 ///
 /// The kernel gives no random bytes.
-pub fn hash_key() -> io::Result<HashKey> {
+fn hash_key() -> io::Result<HashKey> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     Ok(HashKey(key))
 }
 
-/// Writes facts to the log, and counts them where there are metrics, from a thread of its own. Tells
-/// when a connection ended.
-///
-/// # Errors
-///
-/// The machine gives no thread.
-pub fn observe_apart(metrics: Option<Arc<Metrics>>) -> io::Result<(Facts, mpsc::Receiver<()>)> {
+/// Writes facts to the log, and counts them where there are metrics, from a thread of its own.
+fn observe_apart(metrics: Option<Arc<Metrics>>) -> io::Result<Facts> {
     let (facts, stream) = Facts::stream();
-    let (tell_end, ended) = mpsc::channel(1);
     std::thread::Builder::new()
         .name("log".into())
         .spawn(move || {
@@ -65,11 +143,7 @@ pub fn observe_apart(metrics: Option<Arc<Metrics>>) -> io::Result<(Facts, mpsc::
                     metrics.fact(&fact);
                 }
                 observe::log(&fact);
-                if matches!(fact, Fact::Ended { .. }) {
-                    // One word is enough; who listens looks himself.
-                    let _ = tell_end.try_send(());
-                }
             }
         })?;
-    Ok((facts, ended))
+    Ok(facts)
 }

@@ -8,6 +8,7 @@ use jiff::{Timestamp, Unit};
 use livemount_engine::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
+use crate::pod;
 use crate::volume::Served;
 
 /// One daemon.
@@ -23,10 +24,9 @@ pub struct Report {
 impl Report {
     /// The same with those volumes alone that belong to a pod, `NAMESPACE/NAME`.
     #[must_use]
-    pub fn of_pod(mut self, pod: &str) -> Self {
-        // As `livemount node` names volumes: NAMESPACE/POD/VOLUME.
-        let belongs = |name: &str| name.rsplit_once('/').is_some_and(|(owner, _)| owner == pod);
-        self.volumes.retain(|volume| belongs(&volume.name));
+    pub fn of_pod(mut self, named: &str) -> Self {
+        self.volumes
+            .retain(|volume| pod::is_of_pod(&volume.name, named));
         self
     }
 }

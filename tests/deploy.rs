@@ -515,7 +515,13 @@ fn no_image_names_a_registry() {
 
 #[test]
 fn the_parser_takes_every_examples_attributes() {
-    use livemount::volume_source::{VolumeSourceType, parse_volume_source};
+    use livemount::source::kube::ORIGIN;
+    use livemount::volume_source::{Scope, VolumeSourceType, parse_volume_source};
+    let scope = Scope {
+        origin: &ORIGIN,
+        namespace: "default",
+        pod: Some("pod"),
+    };
     let mut parsed = 0;
     for (file, volume) in examples() {
         let attributes = volume.csi.and_then(|csi| csi.volume_attributes);
@@ -528,7 +534,7 @@ fn the_parser_takes_every_examples_attributes() {
                 _ => panic!("{}: {name}", file.display()),
             };
             if value.contains(':') {
-                parse_volume_source(&file, source_type, value.as_bytes(), "default", Some("pod"))
+                parse_volume_source(&file, source_type, value.as_bytes(), scope)
                     .unwrap_or_else(|error| panic!("{error}"));
             }
             parsed += 1;

@@ -61,6 +61,7 @@ fn object() -> ObjectKey {
         kind: ObjectKind::Secret,
         namespace: "default".into(),
         name: "db".into(),
+        origin: livemount_engine::object::Origin::named("test"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! is the API server's own (kubernetes `ValidateConfigMap`, `ValidateSecret`), so that a manifest on
 //! a plain host is refused for what the API would refuse.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -90,7 +91,30 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What names an object within one source. Shown as `ConfigMap default/app`.
+/// Which source an object comes from. Opaque here: who reads sources names them, and two objects that
+/// differ in nothing else are two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(Cow<'static, str>);
+
+impl Origin {
+    /// The source of this name.
+    pub const fn named(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What names an object. Shown as `ConfigMap default/app`: people know where they have it from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// The object's kind.
@@ -99,6 +123,8 @@ pub struct ObjectKey {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Which source tells it. Last, so that objects stand in the order of their names.
+    pub origin: Origin,
 }
 
 impl fmt::Display for ObjectKey {
@@ -258,6 +284,7 @@ mod tests {
             kind: Kind::Secret,
             namespace: "default".into(),
             name: "s".into(),
+            origin: Origin::named("test"),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::object::{Bytes, Kind, Object, ObjectKey};
+use crate::object::{Bytes, Kind, Object, ObjectKey, Origin};
 use crate::path::RelPath;
 use crate::render::render;
 use crate::snapshot::{HashKey, Snapshot};
@@ -18,6 +18,7 @@ pub(crate) fn config_map(name: &str) -> ObjectKey {
         kind: Kind::ConfigMap,
         namespace: "default".into(),
         name: name.into(),
+        origin: Origin::named("test"),
     }
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn pod(fields: &[(&str, &str)]) -> Object {
         kind: Kind::Pod,
         namespace: "default".into(),
         name: "p".into(),
+        origin: Origin::named("test"),
     };
     let fields = fields
         .iter()

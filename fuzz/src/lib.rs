@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use livemount::source::manifest::{self, LocatedObject, ManifestError};
-use livemount::volume_source::{self, VolumeSourceError, VolumeSourceType};
+use livemount::volume_source::{self, Scope, VolumeSourceError, VolumeSourceType};
 use livemount_engine::object::{Bytes, Kind, MAX_OBJECT_BYTES, Object, ObjectKey, check_key};
 use livemount_engine::path::RelPath;
 use livemount_engine::render::{Refusal, Rendered, render};
@@ -109,9 +109,15 @@ fn refused(error: &ManifestError, last: usize) {
 /// A volume source is taken, and renders or is refused by what its objects lack; or it is refused by
 /// an error that tells nothing of it.
 pub fn volume(bytes: &[u8]) {
-    let origin = Path::new(ORIGIN);
+    let file = Path::new(ORIGIN);
+    let origin = manifest::ORIGIN;
+    let scope = |pod| Scope {
+        origin: &origin,
+        namespace: NAMESPACE,
+        pod,
+    };
     both(bytes, || {
-        volume_source::parse_volume(origin, bytes, NAMESPACE)
+        volume_source::parse_volume(file, bytes, scope(None))
     });
     for kind in [
         VolumeSourceType::ConfigMap,
@@ -120,7 +126,7 @@ pub fn volume(bytes: &[u8]) {
     ] {
         for pod in [None, Some("pod-0")] {
             both(bytes, || {
-                volume_source::parse_volume_source(origin, kind, bytes, NAMESPACE, pod)
+                volume_source::parse_volume_source(file, kind, bytes, scope(pod))
             });
         }
     }

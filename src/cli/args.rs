@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
-use super::size;
+use super::serving::Serving;
 use crate::mount::{self, Source};
-use crate::publish::{Compat, Pins};
+use crate::publish::{Compat, Settings};
 use crate::yaml;
 
 /// Configuration as live files: `ConfigMaps` and Secrets on a filesystem that changes in place.
@@ -77,16 +77,6 @@ Watch it:  inotifywait -m /tmp/app/app.properties";
 /// The largest group that a pod may have (`IsValidGroupID`, apimachinery).
 const MAX_GROUP: i64 = i32::MAX as i64;
 
-/// The most older versions that may be asked for: each costs a scan of the open handles when it goes.
-const MAX_PINNED: usize = 10_000;
-
-pub(super) fn versions(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(versions) if (1..=MAX_PINNED).contains(&versions) => Ok(versions),
-        _ => Err(format!("not a number from 1 to {MAX_PINNED}")),
-    }
-}
-
 fn namespace(text: &str) -> Result<String, String> {
     match yaml::name::label(text) {
         Ok(()) => Ok(text.to_owned()),
@@ -122,41 +112,12 @@ pub(super) struct Mount {
     /// Mount although MOUNTPOINT is not empty; what it holds is hidden meanwhile
     #[arg(long)]
     over: bool,
-    /// The most milliseconds that an update waits for programs that have just opened a file and not
-    /// yet read it
-    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
-    drain: u64,
-    /// The most older versions that open files may keep; beyond it the oldest reads ESTALE
-    #[arg(long, value_name = "N", env = "LIVEMOUNT_PINNED_VERSIONS", default_value_t = Pins::DEFAULT.versions, value_parser = versions)]
-    pinned_versions: usize,
-    /// The most bytes in those, such as 16Mi or 1G; 512 for each name, as if versions shared nothing
-    #[arg(long, value_name = "SIZE", env = "LIVEMOUNT_PINNED_BYTES", default_value = "64Mi", value_parser = size::bytes)]
-    pinned_bytes: u64,
     /// For programs that wait for `..data` alone (configmap-reload, Linkerd, Envoy watched_directory):
     /// each update ends with one MOVED_TO of that name
     #[arg(long, value_name = "WHAT", value_enum)]
     compat: Option<CompatArg>,
-    /// After how many milliseconds without a sign of life a stuck livemount is taken for dead and its
-    /// mount is taken away
-    #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
-    heartbeat: u64,
     #[command(flatten)]
-    pub(super) log: Log,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct Log {
-    /// How log lines are written to standard error
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
-    pub(super) log_format: Format,
-    /// What is logged, e.g. info, debug, livemount=debug,fuser=warn
-    #[arg(
-        long = "log",
-        value_name = "FILTER",
-        env = "LIVEMOUNT_LOG",
-        default_value = "info"
-    )]
-    pub(super) filter: String,
+    pub(super) serving: Serving,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -205,16 +166,14 @@ impl From<Mount> for mount::Options {
             fs_group: args.fs_group,
             mountpoint: args.mountpoint,
             over: args.over,
-            drain: Duration::from_millis(args.drain),
-            heartbeat: Duration::from_millis(args.heartbeat),
-            compat: match args.compat {
-                Some(CompatArg::Dotdata) => Compat::Dotdata,
-                None => Compat::None,
+            settings: Settings {
+                compat: match args.compat {
+                    Some(CompatArg::Dotdata) => Compat::Dotdata,
+                    None => Compat::None,
+                },
+                ..args.serving.settings()
             },
-            pins: Pins {
-                versions: args.pinned_versions,
-                bytes: args.pinned_bytes,
-            },
+            heartbeat: args.serving.heartbeat(),
         }
     }
 }

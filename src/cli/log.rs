@@ -3,11 +3,27 @@
 
 use std::io::{IsTerminal, stderr};
 
+use clap::Args as ClapArgs;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use super::args::{Format, Log};
+use super::args::Format;
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Log {
+    /// How log lines are written to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+    /// What is logged, e.g. info, debug, livemount=debug,fuser=warn
+    #[arg(
+        long = "log",
+        value_name = "FILTER",
+        env = "LIVEMOUNT_LOG",
+        default_value = "info"
+    )]
+    filter: String,
+}
 
 /// A log filter that cannot be understood.
 #[derive(Debug, Error)]

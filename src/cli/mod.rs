@@ -5,6 +5,7 @@
 mod args;
 mod log;
 mod node;
+mod serving;
 mod size;
 
 use std::process::ExitCode;
@@ -17,10 +18,10 @@ use args::{Args, Command};
 pub fn run() -> ExitCode {
     let args = Args::parse();
     let result: Result<(), Box<dyn std::error::Error>> = match args.command {
-        Command::Mount(mount) => log::init(&mount.log)
+        Command::Mount(mount) => log::init(&mount.serving.log)
             .map_err(Into::into)
             .and_then(|()| crate::mount::run(&mount.into()).map_err(Into::into)),
-        Command::Node(node) => log::init(&node.log)
+        Command::Node(node) => log::init(&node.serving.log)
             .map_err(Into::into)
             .and_then(|()| crate::node::run((*node).into()).map_err(Into::into)),
         Command::Status(status) => {

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::args::Log;
-use super::size;
+use super::serving::Serving;
 use crate::node;
-use crate::publish::{Pins, Settings};
 use crate::source::kube as cluster;
 
 /// A name that csi-sanity and the kubelet accept (CSI spec, GetPluginInfo): it begins and ends with a
@@ -45,7 +43,13 @@ fn socket(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+// On a node every flag is a variable of the environment too.
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("drain", |drain| {
+    drain
+        .env("LIVEMOUNT_DRAIN")
+        .help("The most milliseconds that an update waits for programs that have just opened a file and not yet read it; a volume may say another")
+}))]
 pub(super) struct Node {
     /// Name of this node in the cluster
     #[arg(long = "node-name", value_name = "NAME", env = "LIVEMOUNT_NODE_NAME")]
@@ -80,28 +84,14 @@ pub(super) struct Node {
     /// kubelet gives a call 120 seconds
     #[arg(long, value_name = "SECONDS", env = "LIVEMOUNT_PUBLISH_WAIT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=115))]
     publish_wait: u64,
-    /// The most milliseconds that an update waits for programs that have just opened a file and not
-    /// yet read it; a volume may say another
-    #[arg(long, value_name = "MS", env = "LIVEMOUNT_DRAIN", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
-    drain: u64,
-    /// The most older versions of a volume that open files may keep; beyond it the oldest reads ESTALE
-    #[arg(long, value_name = "N", env = "LIVEMOUNT_PINNED_VERSIONS", default_value_t = Pins::DEFAULT.versions, value_parser = super::args::versions)]
-    pinned_versions: usize,
-    /// The most bytes in those, such as 16Mi or 1G; 512 for each name, as if versions shared nothing
-    #[arg(long, value_name = "SIZE", env = "LIVEMOUNT_PINNED_BYTES", default_value = "64Mi", value_parser = size::bytes)]
-    pinned_bytes: u64,
     /// Serve Secrets although this process's memory could be written to a swap device
     #[arg(long, env = "LIVEMOUNT_ALLOW_SWAP")]
     allow_swap: bool,
     /// SELinux context of every file, such as system_u:object_r:container_file_t:s0
     #[arg(long, value_name = "CONTEXT", env = "LIVEMOUNT_SELINUX_CONTEXT")]
     selinux_context: Option<String>,
-    /// After how many milliseconds without a sign of life a stuck plugin is taken for dead and its
-    /// mounts are taken away
-    #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
-    heartbeat: u64,
     #[command(flatten)]
-    pub(super) log: Log,
+    pub(super) serving: Serving,
 }
 
 impl From<Node> for node::Options {
@@ -121,17 +111,10 @@ impl From<Node> for node::Options {
                 ..cluster::Options::default()
             },
             publish_wait: Duration::from_secs(args.publish_wait),
-            settings: Settings {
-                drain: Duration::from_millis(args.drain),
-                pins: Pins {
-                    versions: args.pinned_versions,
-                    bytes: args.pinned_bytes,
-                },
-                ..Settings::default()
-            },
+            settings: args.serving.settings(),
             allow_swap: args.allow_swap,
             selinux_context: args.selinux_context,
-            heartbeat: Duration::from_millis(args.heartbeat),
+            heartbeat: args.serving.heartbeat(),
         }
     }
 }

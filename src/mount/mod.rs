@@ -3,7 +3,6 @@
 //! Brings the rooms together and owns none of their decisions: the source reads, the engine decides,
 //! the publisher commits. What is asked for is settled here and in `resolve_spec`; the loop is in `serve`.
 
-mod feed;
 mod resolve_spec;
 mod select;
 mod serve;
@@ -11,22 +10,24 @@ mod signals;
 mod target;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use livemount_engine::engine::{Engine, VolumeId};
-use livemount_engine::object::Kind;
-use livemount_hand::{ClientOptions, Hand, HandError};
+use livemount_engine::object::{Kind, Origin};
 use thiserror::Error;
-use tracing::warn;
 
-use crate::daemon;
+use crate::daemon::{self, Daemon, DaemonError};
 use crate::observe::Fact;
-use crate::publish::{Compat, Pins, PublishError, Publisher, Settings};
-use crate::source::kube::KubeError;
-use crate::source::manifest::{Manifests, SourceError};
-use crate::status;
-use feed::Feed;
+use crate::publish::Settings;
+use crate::source::kube::{self as cluster, Cluster, KubeError};
+use crate::source::manifest::{self, Manifests, SourceError};
+use crate::source::{self, Mailbox, SourceEnded, Sources};
+use crate::volumes::{CallError, Driver, Parts, Policy, Request, Voice};
 use serve::Mount;
+
+/// How often it is said what is waited for.
+const REMIND: Duration = Duration::from_secs(5);
 
 /// Where objects are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,16 @@ pub enum Source {
     Manifests(PathBuf),
     /// In a namespace of a cluster, [`Options::namespace`].
     Cluster,
+}
+
+impl Source {
+    /// Which source tells the objects.
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Manifests(_) => manifest::ORIGIN,
+            Self::Cluster => cluster::ORIGIN,
+        }
+    }
 }
 
 /// What `livemount mount` was asked to do.
@@ -54,12 +65,8 @@ pub struct Options {
     pub mountpoint: PathBuf,
     /// Whether the mountpoint may hold something, which is hidden then.
     pub over: bool,
-    /// The most that a commit waits for fresh readers.
-    pub drain: Duration,
-    /// What a commit does beyond its own events.
-    pub compat: Compat,
-    /// How many older versions open handles may keep.
-    pub pins: Pins,
+    /// How commits behave.
+    pub settings: Settings,
     /// After how long without a sign of life the hand takes this process for dead.
     pub heartbeat: Duration,
 }
@@ -80,6 +87,9 @@ pub enum MountError {
     /// The source cannot be served.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The source has ended.
+    #[error(transparent)]
+    SourceEnded(#[from] SourceEnded),
     /// The API server cannot be reached as things are set up.
     #[error(transparent)]
     Cluster(#[from] KubeError),
@@ -88,16 +98,16 @@ pub enum MountError {
     Select(#[from] select::SelectError),
     /// The volume source cannot be used.
     #[error(transparent)]
-    Volume(#[from] resolve_spec::VolumeError),
+    Volume(#[from] resolve_spec::SpecError),
     /// The mountpoint cannot be used.
     #[error(transparent)]
     Target(#[from] target::TargetError),
-    /// The hand could not be started or could not do its part.
+    /// What every daemon needs could not be started.
     #[error(transparent)]
-    Hand(#[from] HandError),
-    /// The volume could not be mounted.
+    Daemon(#[from] DaemonError),
+    /// The volume could not be mounted or unmounted.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Call(#[from] CallError),
     /// The mount was taken away by somebody else.
     #[error("the mount at {} was ended from outside", .0.display())]
     Ended(PathBuf),
@@ -131,62 +141,74 @@ pub fn run(options: &Options) -> Result<(), MountError> {
     if let Source::Manifests(path) = &options.source {
         target::hides_not(&target, &options.mountpoint, path)?;
     }
-    // The hand is forked off before this process has a second thread.
-    let hand = Hand::start(ClientOptions {
-        // This very program, also after an upgrade has replaced its file.
-        program: "/proc/self/exe".into(),
-        args: vec!["hand".into()],
+    let daemon = Daemon::start(daemon::Options {
         roots: vec![target::root(&target)],
         heartbeat: options.heartbeat,
         selinux_context: None,
+        metrics: None,
     })?;
-    let (facts, ended) = daemon::observe_apart(None).map_err(system("start the log's thread"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(system("start the event loop"))?;
-    let hash_key = daemon::hash_key().map_err(system("read random bytes"))?;
-    let publisher = Publisher::new(hand, hash_key, facts.clone())?;
-    // Without it the files are served all the same.
-    let _status = status::Server::start(publisher.clone())
-        .inspect_err(|error| warn!("{error}"))
-        .ok();
     for error in file_errors {
         let why = error.to_string();
-        facts.tell(Fact::Unreadable {
+        daemon.facts.tell(Fact::Unreadable {
             why,
             serving: false,
         });
     }
-    let settings = Settings {
-        drain: options.drain,
-        compat: options.compat,
-        pins: options.pins,
+    let request = Request {
+        volume: VolumeId::new(name.as_str()),
+        name,
+        target,
+        over: options.over,
+        owner: None,
+        spec,
+        settings: options.settings,
     };
-    let served = runtime.block_on(async {
-        let (feed, objects) = match manifests {
-            Some(manifests) => {
-                let (feed, objects) = Feed::of_manifests(manifests);
-                (feed, Some(objects))
-            }
-            None => (Feed::of_cluster().await?, None),
-        };
-        let mut mount = Mount {
-            engine: Engine::new(hash_key),
-            volume: VolumeId::new(name),
-            spec,
-            origin: options.origin(),
-            feed,
-            target,
-            settings,
-            over: options.over,
-            publisher,
-            published: None,
-            facts,
-        };
-        mount.serve(objects, ended).await
-    });
+    let served = runtime.block_on(serve(options, manifests, daemon, request));
     // A disk that the source still waits for holds up nobody's end.
     runtime.shutdown_background();
     served
+}
+
+async fn serve(
+    options: &Options,
+    manifests: Option<Manifests>,
+    daemon: Daemon,
+    request: Request,
+) -> Result<(), MountError> {
+    let mailbox = Mailbox::new();
+    let source: Arc<dyn source::Source> = if let Some(manifests) = manifests {
+        Arc::new(manifests.source(Arc::clone(&mailbox)))
+    } else {
+        let cluster = Cluster::connect(&cluster::Options::default()).await?;
+        Arc::new(cluster.source(Arc::clone(&mailbox)))
+    };
+    let (sources, updates) = Sources::new(mailbox, [source]);
+    let policy = Policy {
+        remind: Some(REMIND),
+        ..Policy::default()
+    };
+    let parts = Parts {
+        sources: sources.clone(),
+        updates,
+        publisher: daemon.publisher.clone(),
+        hand: daemon.hand.clone(),
+        facts: daemon.facts.clone(),
+        voice: Voice::Host {
+            origin: options.origin(),
+        },
+        pods: None,
+        heartbeat: None,
+    };
+    let (volumes, driver) = Driver::new(Engine::new(daemon.key), policy, parts);
+    let mount = Mount {
+        volumes,
+        sources,
+        request,
+        origin: options.origin(),
+    };
+    mount.serve(tokio::spawn(driver.run())).await
 }

@@ -11,12 +11,12 @@ use thiserror::Error;
 use super::select::{self, SelectError};
 use super::{MountError, Options};
 use crate::source::manifest::{Manifests, SourceError};
-use crate::volume_source::{self, VolumeSourceError};
+use crate::volume_source::{self, Scope, VolumeSourceError};
 use crate::yaml;
 
 /// Why a volume source cannot be used.
 #[derive(Debug, Error)]
-pub enum VolumeError {
+pub enum SpecError {
     /// It cannot be read.
     #[error("{}: cannot be read: {source}", .file.display())]
     Read {
@@ -44,7 +44,12 @@ pub(super) fn resolve(
         return Err(SelectError::Namespace { namespace, why }.into());
     }
     let (name, mut spec) = if let Some(file) = &options.volume {
-        let spec = read(file, &options.namespace)?;
+        let scope = Scope {
+            origin: &options.source.origin(),
+            namespace: &options.namespace,
+            pod: None,
+        };
+        let spec = read(file, scope)?;
         (name_of(&options.mountpoint, &spec), spec)
     } else {
         let key = object(options, source, file_errors)?;
@@ -67,6 +72,7 @@ fn object(
             kind: *kind,
             namespace: options.namespace.clone(),
             name: name.clone(),
+            origin: options.source.origin(),
         });
     }
     let Some(source) = source else {
@@ -88,8 +94,8 @@ fn object(
     }
 }
 
-fn read(file: &Path, namespace: &str) -> Result<Spec, VolumeError> {
-    let failed = |source| VolumeError::Read {
+fn read(file: &Path, scope: Scope<'_>) -> Result<Spec, SpecError> {
+    let failed = |source| SpecError::Read {
         file: file.to_owned(),
         source,
     };
@@ -98,7 +104,7 @@ fn read(file: &Path, namespace: &str) -> Result<Spec, VolumeError> {
     File::open(file)
         .and_then(|opened| opened.take(most).read_to_end(&mut text))
         .map_err(failed)?;
-    Ok(volume_source::parse_volume(file, &text, namespace)?)
+    Ok(volume_source::parse_volume(file, &text, scope)?)
 }
 
 /// What the log calls the volume: as its only object, or else as its mountpoint.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use livemount_engine::object::{Kind, ObjectKey};
 use thiserror::Error;
 
+use crate::source::manifest::ORIGIN;
+
 /// Why it cannot be told which object to serve.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum SelectError {
@@ -42,7 +44,7 @@ pub enum SelectError {
         /// The source.
         source_path: PathBuf,
         /// What was asked for.
-        wanted: ObjectKey,
+        wanted: Box<ObjectKey>,
         /// What is there.
         held: Vec<ObjectKey>,
     },
@@ -116,13 +118,14 @@ pub(super) fn select<'k>(
                 kind: *kind,
                 namespace: namespace.to_owned(),
                 name: name.clone(),
+                origin: ORIGIN,
             };
             if held.contains(&wanted) {
                 Ok(wanted)
             } else {
                 Err(SelectError::NotThere {
                     source_path,
-                    wanted,
+                    wanted: Box::new(wanted),
                     held,
                 })
             }
@@ -139,6 +142,7 @@ mod tests {
             kind,
             namespace: namespace.into(),
             name: name.into(),
+            origin: ORIGIN,
         }
     }
 

@@ -18,7 +18,8 @@ use livemount_csi::v1::{
     VolumeCapability,
 };
 
-use super::{NodeError, PodRef, PublishRequest};
+use super::{NodeError, PublishRequest};
+use crate::pod::PodRef;
 use crate::publish::Settings;
 use crate::yaml;
 

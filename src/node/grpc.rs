@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 
 use super::NodeError;
 use crate::publish::PublishError;
+use crate::volumes::CallError;
 
 /// The answer to a call that failed.
 pub fn status(error: &NodeError) -> Status {
@@ -47,17 +48,24 @@ fn code(error: &NodeError) -> Code {
         | NodeError::Attribute(_)
         | NodeError::VolumeSource(_)
         | NodeError::NotThePod(_) => Code::InvalidArgument,
-        NodeError::Waiting(_)
-        | NodeError::Ending
-        | NodeError::Publish(PublishError::Session(_)) => Code::Unavailable,
+        NodeError::Swap(_) => Code::FailedPrecondition,
+        NodeError::Call(error) => of_call(error),
+    }
+}
+
+fn of_call(error: &CallError) -> Code {
+    match error {
+        CallError::Waiting(_)
+        | CallError::Ending
+        | CallError::Publish(PublishError::Session(_)) => Code::Unavailable,
         // The CSI's own word for one id at two targets (NodePublishVolume Errors).
-        NodeError::Elsewhere(_) | NodeError::Swap(_) => Code::FailedPrecondition,
-        NodeError::NotPublished(_) => Code::NotFound,
-        NodeError::Cancelled | NodeError::PodTerminating => Code::Aborted,
-        NodeError::Hand(error) | NodeError::Publish(PublishError::Hand { source: error, .. }) => {
+        CallError::Elsewhere(_) => Code::FailedPrecondition,
+        CallError::NotPublished(_) => Code::NotFound,
+        CallError::Cancelled | CallError::PodTerminating => Code::Aborted,
+        CallError::Hand(error) | CallError::Publish(PublishError::Hand { source: error, .. }) => {
             of_hand(error)
         }
-        NodeError::Publish(PublishError::Thread(_)) => Code::ResourceExhausted,
+        CallError::Publish(PublishError::Thread(_)) => Code::ResourceExhausted,
     }
 }
 
@@ -79,6 +87,8 @@ mod tests {
     use livemount_engine::object::{Kind, ObjectKey};
 
     use super::*;
+    use crate::source::kube::ORIGIN;
+    use crate::volume_source::{Scope, VolumeSourceError, parse_volume};
 
     /// Which place in the table an error has; a new variant does not compile without one.
     fn place(error: &NodeError) -> usize {
@@ -88,17 +98,17 @@ mod tests {
             NodeError::Attribute(_) => 2,
             NodeError::VolumeSource(_) => 3,
             NodeError::NotThePod(_) => 4,
-            NodeError::Waiting(_) => 5,
-            NodeError::Elsewhere(_) => 6,
-            NodeError::NotPublished(_) => 7,
-            NodeError::Cancelled => 8,
+            NodeError::Call(CallError::Waiting(_)) => 5,
+            NodeError::Call(CallError::Elsewhere(_)) => 6,
+            NodeError::Call(CallError::NotPublished(_)) => 7,
+            NodeError::Call(CallError::Cancelled) => 8,
             NodeError::Swap(_) => 9,
-            NodeError::Ending => 10,
-            NodeError::Hand(_) => 11,
-            NodeError::Publish(PublishError::Hand { .. }) => 12,
-            NodeError::Publish(PublishError::Session(_)) => 13,
-            NodeError::Publish(PublishError::Thread(_)) => 14,
-            NodeError::PodTerminating => 15,
+            NodeError::Call(CallError::Ending) => 10,
+            NodeError::Call(CallError::Hand(_)) => 11,
+            NodeError::Call(CallError::Publish(PublishError::Hand { .. })) => 12,
+            NodeError::Call(CallError::Publish(PublishError::Session(_))) => 13,
+            NodeError::Call(CallError::Publish(PublishError::Thread(_))) => 14,
+            NodeError::Call(CallError::PodTerminating) => 15,
         }
     }
     const PLACES: usize = 16;
@@ -115,19 +125,27 @@ mod tests {
         )
     }
 
+    /// The error of a text that is no volume source.
+    fn no_volume() -> VolumeSourceError {
+        let scope = Scope {
+            origin: &ORIGIN,
+            namespace: "default",
+            pod: None,
+        };
+        parse_volume("configMap".as_ref(), b"", scope).expect_err("nothing is no volume")
+    }
+
     #[test]
     fn every_error_has_its_code_and_is_final_only_where_nothing_is_mounted() {
-        let volume_source =
-            crate::volume_source::parse_volume("configMap".as_ref(), b"", "default")
-                .expect_err("nothing is no volume");
         let secret = ObjectKey {
             kind: Kind::Secret,
             namespace: "shop".into(),
             name: "db".into(),
+            origin: ORIGIN,
         };
         let full = || io::Error::from_raw_os_error(11);
-        let hand = |error| NodeError::Hand(error);
-        let publish = |error| NodeError::Publish(error);
+        let hand = |error| NodeError::Call(CallError::Hand(error));
+        let publish = |error| NodeError::Call(CallError::Publish(error));
         // Whether the kubelet may take it for certain that nothing is mounted.
         let table = [
             (NodeError::Missing("x"), Code::InvalidArgument, true),
@@ -137,23 +155,31 @@ mod tests {
                 Code::InvalidArgument,
                 true,
             ),
-            (volume_source.into(), Code::InvalidArgument, true),
+            (no_volume().into(), Code::InvalidArgument, true),
             (
                 NodeError::NotThePod("x".into()),
                 Code::InvalidArgument,
                 true,
             ),
-            (NodeError::Waiting("x".into()), Code::Unavailable, false),
             (
-                NodeError::Elsewhere("/x".into()),
+                CallError::Waiting("x".into()).into(),
+                Code::Unavailable,
+                false,
+            ),
+            (
+                CallError::Elsewhere("/x".into()).into(),
                 Code::FailedPrecondition,
                 true,
             ),
-            (NodeError::NotPublished("/x".into()), Code::NotFound, true),
-            (NodeError::Cancelled, Code::Aborted, false),
-            (NodeError::PodTerminating, Code::Aborted, false),
+            (
+                CallError::NotPublished("/x".into()).into(),
+                Code::NotFound,
+                true,
+            ),
+            (CallError::Cancelled.into(), Code::Aborted, false),
+            (CallError::PodTerminating.into(), Code::Aborted, false),
             (NodeError::Swap(secret), Code::FailedPrecondition, true),
-            (NodeError::Ending, Code::Unavailable, false),
+            (CallError::Ending.into(), Code::Unavailable, false),
             (hand(HandError::Died), Code::Unavailable, false),
             (hand(HandError::Closed), Code::Unavailable, false),
             (hand(HandError::Stuck), Code::Aborted, false),

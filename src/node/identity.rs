@@ -7,18 +7,18 @@ use livemount_csi::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::Volumes;
+use super::PodVolumes;
 
 /// Answers who this is.
 #[derive(Clone)]
 pub struct Identity {
-    volumes: Volumes,
+    volumes: PodVolumes,
     driver: String,
 }
 
 impl Identity {
     /// The driver of this name; ready when the volumes are.
-    pub fn new(volumes: Volumes, driver: impl Into<String>) -> Self {
+    pub fn new(volumes: PodVolumes, driver: impl Into<String>) -> Self {
         let driver = driver.into();
         Self { volumes, driver }
     }

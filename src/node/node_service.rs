@@ -1,6 +1,6 @@
 //! The CSI's Node service: the kubelet's calls, handed to the volumes.
 //!
-//! It decides nothing. `attributes` reads the calls, `Volumes` serialises and does them, `grpc` has
+//! It decides nothing. `attributes` reads the calls, `PodVolumes` hands them on, `grpc` has
 //! the codes of what fails.
 
 use std::path::PathBuf;
@@ -22,13 +22,14 @@ use tonic::{Code, Request, Response, Status};
 use tracing::warn;
 
 use super::attributes::{self, Rules};
-use super::{NodeError, Stats, Volumes, grpc};
+use super::{NodeError, PodVolumes, grpc};
 use crate::observe::Metrics;
+use crate::volumes::Stats;
 
 /// Answers the kubelet.
 #[derive(Clone)]
 pub struct NodeService {
-    volumes: Volumes,
+    volumes: PodVolumes,
     rules: Rules,
     node: String,
     metrics: Arc<Metrics>,
@@ -37,7 +38,7 @@ pub struct NodeService {
 impl NodeService {
     /// The service on the node of this name; calls are counted in `metrics`.
     pub fn new(
-        volumes: Volumes,
+        volumes: PodVolumes,
         rules: Rules,
         node: impl Into<String>,
         metrics: Arc<Metrics>,

@@ -14,8 +14,8 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use super::PodRef;
 use crate::observe::{Note, PodEvents};
+use crate::pod::PodRef;
 
 /// What the kubelet wrote; of its many fields the one that matters.
 #[derive(Deserialize)]

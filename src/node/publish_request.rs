@@ -3,20 +3,12 @@
 
 use std::path::PathBuf;
 
+use livemount_engine::engine::VolumeId;
 use livemount_engine::spec::Spec;
 
+use crate::pod::PodRef;
 use crate::publish::Settings;
-
-/// The pod that a volume belongs to, as the kubelet told it (`getPodInfoAttrs`, `csi_util.go`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodRef {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-}
+use crate::volumes::{Owner, Request};
 
 /// A volume that is to be published.
 #[derive(Clone, Debug)]
@@ -35,11 +27,19 @@ pub struct PublishRequest {
     pub settings: Settings,
 }
 
-/// What NodeGetVolumeStats tells, from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Files and folders.
-    pub inodes: u64,
+impl From<PublishRequest> for Request {
+    fn from(call: PublishRequest) -> Self {
+        Self {
+            volume: VolumeId::new(call.id),
+            name: call.pod.volume_name(&call.name),
+            target: call.target,
+            over: false,
+            owner: Some(Owner {
+                pod: call.pod,
+                volume: call.name,
+            }),
+            spec: call.spec,
+            settings: call.settings,
+        }
+    }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::Metrics;
 use super::metrics::Told;
-use crate::node::PodRef;
+use crate::pod::PodRef;
 use limits::{Admitted, Limits};
 pub use note::Note;
 use writer::{Entry, Writer};

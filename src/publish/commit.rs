@@ -134,7 +134,7 @@ impl Committer {
             }
             Err(error) if gone(&error) => {}
             Err(error) => {
-                self.failed_operation("stat the changed files".into(), &error.to_string())
+                self.failed_operation("stat the changed files".into(), &error.to_string());
             }
         }
     }

@@ -27,6 +27,7 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
         kind: Kind::ConfigMap,
         namespace: "default".into(),
         name: "app".into(),
+        origin: livemount_engine::object::Origin::named("test"),
     };
     let data: BTreeMap<String, Bytes> = files
         .iter()

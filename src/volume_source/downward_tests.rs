@@ -8,7 +8,7 @@ use livemount_engine::object::Kind;
 use livemount_engine::spec::Spec;
 use proptest::prelude::*;
 
-use super::{VolumeSourceError, VolumeSourceType, parse_volume_source};
+use super::{Scope, VolumeSourceError, VolumeSourceType, parse_volume_source};
 
 /// Reads a projected volume of the pod `ns/web-0`.
 fn read(text: &str) -> Result<Spec, VolumeSourceError> {
@@ -17,8 +17,11 @@ fn read(text: &str) -> Result<Spec, VolumeSourceError> {
         Path::new("projected"),
         source_type,
         text.as_bytes(),
-        "ns",
-        Some("web-0"),
+        Scope {
+            origin: &livemount_engine::object::Origin::named("test"),
+            namespace: "ns",
+            pod: Some("web-0"),
+        },
     )
 }
 

@@ -20,6 +20,7 @@ mod tests;
 
 use std::path::Path;
 
+use livemount_engine::object::Origin;
 use livemount_engine::spec::Spec;
 
 use crate::yaml::{Documents, Mapping, Node, Value, ValueType, YamlFlaw};
@@ -56,45 +57,49 @@ impl VolumeSourceType {
     }
 }
 
+/// Whose volume it is: where the names in it belong.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The source that tells its objects.
+    pub origin: &'a Origin,
+    /// The namespace of its objects.
+    pub namespace: &'a str,
+    /// The pod that mounts it, where it is one that does; then `projected` may hold its `downwardAPI`.
+    pub pod: Option<&'a str>,
+}
+
 /// Reads a volume as it stands under `volumes:` of a pod spec: a mapping with one of `configMap`,
-/// `secret` and `projected`, and perhaps a `name`, which is not looked at. The origin is named in
-/// the error and nothing else; the objects are those of the namespace.
+/// `secret` and `projected`, and perhaps a `name`, which is not looked at. The file is named in the
+/// error and nothing else.
 ///
 /// # Errors
 ///
 /// The first fault, in the order of the text; what depends on several items comes last.
-pub fn parse_volume(
-    origin: &Path,
-    text: &[u8],
-    namespace: &str,
-) -> Result<Spec, VolumeSourceError> {
-    read(origin, text, |mapping, line| {
-        Reader::new(namespace, None).volume(mapping, line)
+pub fn parse_volume(file: &Path, text: &[u8], scope: Scope<'_>) -> Result<Spec, VolumeSourceError> {
+    read(file, text, |mapping, line| {
+        Reader::new(scope).volume(mapping, line)
     })
 }
 
-/// Reads what stands below `configMap:`, `secret:` or `projected:`. The objects are those of the
-/// namespace. With the name of the pod that mounts the volume, `projected` may hold that pod's
-/// `downwardAPI`.
+/// Reads what stands below `configMap:`, `secret:` or `projected:`.
 ///
 /// # Errors
 ///
 /// As of [`parse_volume`].
 pub fn parse_volume_source(
-    origin: &Path,
+    file: &Path,
     source_type: VolumeSourceType,
     text: &[u8],
-    namespace: &str,
-    pod: Option<&str>,
+    scope: Scope<'_>,
 ) -> Result<Spec, VolumeSourceError> {
-    read(origin, text, |mapping, line| {
-        Reader::new(namespace, pod).volume_source(source_type, mapping, line)
+    read(file, text, |mapping, line| {
+        Reader::new(scope).volume_source(source_type, mapping, line)
     })
 }
 
 /// Gives the text's only mapping to somebody who makes a spec of it.
 fn read(
-    origin: &Path,
+    file: &Path,
     text: &[u8],
     spec: impl FnOnce(&Mapping<'_>, usize) -> Result<Spec, VolumeSourceFlaw>,
 ) -> Result<Spec, VolumeSourceError> {
@@ -116,7 +121,7 @@ fn read(
             )),
         }
     };
-    read().map_err(|flaw| VolumeSourceError::new(origin, flaw))
+    read().map_err(|flaw| VolumeSourceError::new(file, flaw))
 }
 
 /// The next document that is not empty.

@@ -6,10 +6,16 @@ use std::path::Path;
 
 use livemount_engine::spec::Spec;
 
-use super::{VolumeSourceError, VolumeSourceType, parse_volume, parse_volume_source};
+use super::{Scope, VolumeSourceError, VolumeSourceType, parse_volume, parse_volume_source};
+
+const SCOPE: Scope<'static> = Scope {
+    origin: &livemount_engine::object::Origin::named("test"),
+    namespace: "ns",
+    pod: None,
+};
 
 pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Spec, VolumeSourceError> {
-    parse_volume(Path::new("v.yaml"), text.as_ref(), "ns")
+    parse_volume(Path::new("v.yaml"), text.as_ref(), SCOPE)
 }
 
 /// A spec in few words: `KIND NAME[?] key>path[:mode] ... | default mode`.
@@ -112,15 +118,9 @@ fn what_a_pod_spec_says_is_taken_verbatim() {
 #[test]
 fn a_volume_source_alone_is_read_alike() {
     let source_type = |source_type, text: &str| {
-        parse_volume_source(
-            Path::new("configMap"),
-            source_type,
-            text.as_bytes(),
-            "ns",
-            None,
-        )
-        .map(|spec| words(&spec))
-        .map_err(|error| error.to_string())
+        parse_volume_source(Path::new("configMap"), source_type, text.as_bytes(), SCOPE)
+            .map(|spec| words(&spec))
+            .map_err(|error| error.to_string())
     };
     for (which, text, expected) in [
         (

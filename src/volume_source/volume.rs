@@ -3,18 +3,16 @@
 use livemount_engine::object::{Kind, ObjectKey};
 use livemount_engine::spec::{Mode, Source, Spec};
 
-use super::VolumeSourceType;
 use super::downward;
 use super::elements::{Element, elements};
 use super::error::{VolumeSourceFault, VolumeSourceFlaw};
 use super::items::{Paths, mode};
+use super::{Scope, VolumeSourceType};
 use crate::yaml::{Mapping, YamlFault, YamlFlaw, fields, name};
 
 /// What all that is read of one volume shares.
 pub(super) struct Reader<'n> {
-    namespace: &'n str,
-    /// The pod that mounts it, where it is one that does.
-    pod: Option<&'n str>,
+    scope: Scope<'n>,
     pub(super) paths: Paths,
 }
 
@@ -28,10 +26,9 @@ struct FieldNames {
 }
 
 impl<'n> Reader<'n> {
-    pub(super) fn new(namespace: &'n str, pod: Option<&'n str>) -> Self {
+    pub(super) fn new(scope: Scope<'n>) -> Self {
         Self {
-            namespace,
-            pod,
+            scope,
             paths: Paths::default(),
         }
     }
@@ -143,7 +140,7 @@ impl<'n> Reader<'n> {
         }: &Element<'_, '_>,
     ) -> Result<Option<Source>, VolumeSourceFlaw> {
         fields::without_duplicates(source)?;
-        let known: &[&str] = match self.pod {
+        let known: &[&str] = match self.scope.pod {
             Some(_) => &["configMap", "secret", "downwardAPI"],
             None => &["configMap", "secret"],
         };
@@ -174,7 +171,7 @@ impl<'n> Reader<'n> {
         }
         let none = || VolumeSourceFlaw::at(*line, VolumeSourceFault::NoProjection(known)).of(own);
         let (name, mapping, line, own) = found.ok_or_else(none)?;
-        let kind = match (name, self.pod) {
+        let kind = match (name, self.scope.pod) {
             ("downwardAPI", Some(pod)) => return self.downward(pod, mapping, &own),
             ("secret", _) => Kind::Secret,
             _ => Kind::ConfigMap,
@@ -198,8 +195,9 @@ impl<'n> Reader<'n> {
         Ok((!items.is_empty()).then(|| Source {
             object: ObjectKey {
                 kind: Kind::Pod,
-                namespace: self.namespace.to_owned(),
+                namespace: self.scope.namespace.to_owned(),
                 name: pod.to_owned(),
+                origin: self.scope.origin.clone(),
             },
             items,
             optional: false,
@@ -231,8 +229,9 @@ impl<'n> Reader<'n> {
         Ok(Source {
             object: ObjectKey {
                 kind: field_names.kind,
-                namespace: self.namespace.to_owned(),
+                namespace: self.scope.namespace.to_owned(),
                 name: name.to_owned(),
+                origin: self.scope.origin.clone(),
             },
             items: self.paths.items(mapping, own, optional)?,
             optional,

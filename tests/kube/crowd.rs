@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use libtest_mimic::Trial;
-use livemount::source::kube::Said;
+use livemount::source::{Source as _, Update};
 use livemount_cluster::{ADMIN, Relay};
 use tokio::task::JoinSet;
 
@@ -25,7 +25,7 @@ async fn crowd() {
         .collect();
     write_all(&room, "one").await;
     for key in &keys {
-        scene.source.watch(key.clone());
+        scene.source.watch(key);
     }
     for key in &keys {
         scene.ear.value(key, Some("one")).await;
@@ -69,9 +69,9 @@ async fn crowd() {
     }
 }
 
-fn applied(said: &Said) -> Option<String> {
+fn applied(said: &Update) -> Option<String> {
     match said {
-        Said::Applied(object) => Some(object.key.name.clone()),
+        Update::Applied(object) => Some(object.key.name.clone()),
         _ => None,
     }
 }

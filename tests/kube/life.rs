@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
-use livemount::source::kube::Said;
+use livemount::source::{Source as _, Update};
 use livemount_cluster::{ADMIN, until};
 use livemount_engine::object::Kind;
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn comes_and_goes() {
     let mut scene = Scene::of(plane).await;
     let app = room.key("app");
 
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, None).await;
 
     let before = SystemTime::now();
@@ -69,7 +69,7 @@ async fn quick_updates() {
     let mut scene = Scene::of(plane).await;
     let app = room.key("app");
     room.put("app", "first").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("first")).await;
 
     let mut writers = JoinSet::new();
@@ -105,7 +105,7 @@ async fn quick_updates() {
     scene.ear.never_back(&app);
     let mut heard = 0;
     for said in &scene.ear.said {
-        let Said::Applied(object) = said else {
+        let Update::Applied(object) = said else {
             panic!("{said:?}");
         };
         let version = object.resource_version.as_ref().expect("a version");
@@ -125,7 +125,7 @@ async fn bytes() {
 
     let secret = key(Kind::Secret, "bytes", "s");
     room.put_secret("s", &all).await;
-    scene.source.watch(secret.clone());
+    scene.source.watch(&secret);
     scene.ear.next_state(&secret).await;
     assert!(*scene.ear.now(&secret).data()["k"] == *all);
 
@@ -134,7 +134,7 @@ async fn bytes() {
     let made = room.maps().create(&PostParams::default(), &object).await;
     made.expect("it is made");
     let map = room.key("b");
-    scene.source.watch(map.clone());
+    scene.source.watch(&map);
     scene.ear.next_state(&map).await;
     let object = scene.ear.now(&map);
     assert_eq!(&*object.data()["k"], "ü\n\u{0}\u{2028}".as_bytes());
@@ -159,8 +159,8 @@ async fn pod() {
         .await;
     made.expect("it is made");
     let p = key(Kind::Pod, "pod", "p");
-    scene.source.watch(p.clone());
-    let label = |said: &[Said]| {
+    scene.source.watch(&p);
+    let label = |said: &[Update]| {
         let object = state(said, &p)??;
         object.data().get("metadata.labels['app']").cloned()
     };
@@ -198,7 +198,7 @@ async fn immutable() {
         made.expect("it is made");
     };
     make("one", true).await;
-    scene.source.watch(fixed.clone());
+    scene.source.watch(&fixed);
     scene.ear.value(&fixed, Some("one")).await;
     assert!(scene.ear.now(&fixed).immutable);
     scene
@@ -208,7 +208,7 @@ async fn immutable() {
     // Deleted and made anew: nobody notices, until somebody asks.
     room.remove("fixed").await;
     make("two", true).await;
-    scene.source.watch(fixed.clone());
+    scene.source.watch(&fixed);
     scene.ear.value(&fixed, Some("two")).await;
     scene
         .settles("the watch is given back", |status| status.watches == 0)
@@ -217,7 +217,7 @@ async fn immutable() {
     // Not immutable any more: it is watched.
     room.remove("fixed").await;
     make("three", false).await;
-    scene.source.watch(fixed.clone());
+    scene.source.watch(&fixed);
     scene.ear.value(&fixed, Some("three")).await;
     room.put("fixed", "four").await;
     scene.ear.value(&fixed, Some("four")).await;
@@ -233,11 +233,11 @@ async fn linger() {
     let mut scene = Scene::with(options).await;
     let (app, other) = (room.key("app"), room.key("other"));
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
 
     // Silent while it lingers: another object, written later, is heard first.
-    scene.source.watch(other.clone());
+    scene.source.watch(&other);
     scene.ear.value(&other, None).await;
     scene.source.unwatch(&app);
     assert_eq!(scene.source.status().watches, 2);
@@ -247,7 +247,7 @@ async fn linger() {
     assert_eq!(&*scene.ear.now(&app).data()["k"], b"one");
 
     // Wanted again: a fresh answer, and it lives on beyond the former end.
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("two")).await;
     scene.source.unwatch(&other);
     scene
@@ -260,7 +260,7 @@ async fn linger() {
         |status: &livemount::source::kube::SourceStatus| status.objects == 0 && status.watches == 0;
     scene.settles("all is dropped", none).await;
     // And begins anew.
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.next_state(&app).await;
 }
 
@@ -275,11 +275,11 @@ async fn asked() {
     room.put("app", "one").await;
     for _ in 0..5 {
         for _ in 0..7 {
-            scene.source.watch(app.clone());
-            scene.source.watch(none.clone());
+            scene.source.watch(&app);
+            scene.source.watch(&none);
         }
         let from = scene.ear.said.len();
-        let both = |said: &[Said]| {
+        let both = |said: &[Update]| {
             state(&said[from..], &app)
                 .zip(state(&said[from..], &none))
                 .is_some()

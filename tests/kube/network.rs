@@ -1,5 +1,6 @@
 //! What lies between the source and the server, and a server that does not answer.
 
+use livemount::source::Source as _;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -29,7 +30,7 @@ async fn cut() {
     let mut scene = Scene::with(options(plane.api.kubeconfig_by(&relay.url(), ADMIN))).await;
     let app = room.key("app");
     room.put("app", "first").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("first")).await;
     for round in 0..20 {
         for number in 0..5 {
@@ -53,7 +54,7 @@ async fn gone_meanwhile() {
     let (gone, anew) = (room.key("gone"), room.key("anew"));
     for key in [&gone, &anew] {
         room.put(&key.name, "one").await;
-        scene.source.watch(key.clone());
+        scene.source.watch(key);
         scene.ear.value(key, Some("one")).await;
     }
     relay.close();
@@ -79,7 +80,7 @@ async fn stalled() {
     let mut scene = Scene::with(options(plane.api.kubeconfig_by(&relay.url(), ADMIN))).await;
     let app = room.key("app");
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
     relay.stall();
     room.put("app", "two").await;
@@ -96,7 +97,7 @@ async fn stopped() {
     let mut scene = Scene::of(&plane).await;
     let app = room.key("app");
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
     plane.api.process().pause();
     noticed(&mut scene.ear, &app).await;
@@ -122,7 +123,7 @@ async fn quiet() {
     let mut scene = Scene::with(options).await;
     let app = room.key("app");
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
     let silent = |status: &SourceStatus| {
         let mut restarts = status.restarts.iter();
@@ -147,7 +148,7 @@ async fn failover() {
     let mut scene = Scene::with(options(plane.api.kubeconfig_by(&relay.url(), ADMIN))).await;
     let app = room.key("app");
     room.put("app", "first").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("first")).await;
     for round in 0..5 {
         // The other one falls behind, and is asked before it has caught up.

@@ -1,5 +1,6 @@
 //! Who the source is to the server, and what it may do.
 
+use livemount::source::Source as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +30,7 @@ async fn rights() {
     let mut scene = Scene::with(options(plane.api.kubeconfig_by(&relay.url(), &token))).await;
     let app = room.key("app");
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
 
     account.may(&[], &[]).await;
@@ -44,7 +45,7 @@ async fn rights() {
          \"\" in the namespace \"rights\""
     );
     room.put("app", "two").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.failing(&app).await;
     assert_eq!(&*scene.ear.now(&app).data()["k"], b"one");
 
@@ -87,7 +88,7 @@ async fn rotated() {
     let mut scene = Scene::with(options(kubeconfig)).await;
     let app = room.key("app");
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
+    scene.source.watch(&app);
     scene.ear.value(&app, Some("one")).await;
 
     let accounts: kube::Api<k8s_openapi::api::core::v1::ServiceAccount> =

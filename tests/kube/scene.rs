@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use libtest_mimic::Trial;
-use livemount::source::kube::{Cluster, Heard, KubeSource, Options, Pace, Said, SourceStatus};
+use livemount::source::kube::{Cluster, KubeSource, ORIGIN, Options, Pace, SourceStatus};
+use livemount::source::{Mailbox, Sources, Update, Updates};
 use livemount_cluster::{ADMIN, ControlPlane, PATIENCE, until};
 use livemount_engine::object::{Kind, Object, ObjectKey};
 use tokio::runtime::Runtime;
@@ -66,7 +68,9 @@ pub fn options(kubeconfig: PathBuf) -> Options {
 
 /// A source, and an ear at it.
 pub struct Scene {
-    pub source: KubeSource,
+    pub source: Arc<KubeSource>,
+    /// Ends the source when it goes.
+    _sources: Sources,
     pub ear: Ear,
     pub cluster: Cluster,
 }
@@ -74,13 +78,16 @@ pub struct Scene {
 impl Scene {
     pub async fn with(options: Options) -> Scene {
         let cluster = Cluster::connect(&options).await.expect("a cluster");
-        let (source, heard) = cluster.source();
+        let mailbox = Mailbox::new();
+        let source = Arc::new(cluster.source(Arc::clone(&mailbox)));
+        let (sources, heard) = Sources::new(mailbox, [Arc::clone(&source) as _]);
         let ear = Ear {
             heard,
             said: Vec::new(),
         };
         Scene {
             source,
+            _sources: sources,
             ear,
             cluster,
         }
@@ -113,13 +120,17 @@ impl Scene {
 
 /// Hears a source and keeps all that it said.
 pub struct Ear {
-    heard: Heard,
-    pub said: Vec<Said>,
+    heard: Updates,
+    pub said: Vec<Update>,
 }
 
 impl Ear {
     /// Listens until what was said so far satisfies.
-    pub async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&[Said]) -> Option<T>) -> T {
+    pub async fn until<T>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut(&[Update]) -> Option<T>,
+    ) -> T {
         let listening = async {
             loop {
                 if let Some(seen) = look(&self.said) {
@@ -159,7 +170,7 @@ impl Ear {
         let from = self.said.len();
         self.until("it is failing", |said| {
             said[from..].iter().rev().find_map(|it| match it {
-                Said::Failing { key: of, why } if of == key => Some(why.clone()),
+                Update::Failing { key: of, why } if of == key => Some(why.clone()),
                 _ => None,
             })
         })
@@ -169,12 +180,12 @@ impl Ear {
     /// Listens until it is said that the last failure is over.
     pub async fn working(&mut self, key: &ObjectKey) {
         self.until("it works again", |said| {
-            let of = |it: &&Said| match it {
-                Said::Failing { key: of, .. } | Said::Working(of) => of == key,
+            let of = |it: &&Update| match it {
+                Update::Failing { key: of, .. } | Update::Working(of) => of == key,
                 _ => false,
             };
             let last = said.iter().rev().find(of)?;
-            matches!(last, Said::Working(_)).then_some(())
+            matches!(last, Update::Working(_)).then_some(())
         })
         .await;
     }
@@ -198,7 +209,7 @@ impl Ear {
         self.said
             .iter()
             .filter_map(|said| match said {
-                Said::Applied(object) if object.key == *key => object.resource_version.as_ref(),
+                Update::Applied(object) if object.key == *key => object.resource_version.as_ref(),
                 _ => None,
             })
             .map(|version| version.parse().expect("a version is a number"))
@@ -211,17 +222,17 @@ impl Ear {
         assert!(versions.is_sorted(), "back in time: {versions:?}");
     }
 
-    fn tail(&self) -> &[Said] {
+    fn tail(&self) -> &[Update] {
         &self.said[self.said.len().saturating_sub(10)..]
     }
 }
 
 /// The last state that was said of an object, if one was said; None within it: it is deleted.
 #[allow(clippy::option_option)]
-pub fn state<'a>(said: &'a [Said], key: &ObjectKey) -> Option<Option<&'a Object>> {
+pub fn state<'a>(said: &'a [Update], key: &ObjectKey) -> Option<Option<&'a Object>> {
     said.iter().rev().find_map(|it| match it {
-        Said::Applied(object) if object.key == *key => Some(Some(object)),
-        Said::Deleted(of) if of == key => Some(None),
+        Update::Applied(object) if object.key == *key => Some(Some(object)),
+        Update::Deleted(of) if of == key => Some(None),
         _ => None,
     })
 }
@@ -315,6 +326,7 @@ pub fn key(kind: Kind, namespace: &str, name: &str) -> ObjectKey {
         kind,
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+        origin: ORIGIN,
     }
 }
 

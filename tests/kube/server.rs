@@ -1,5 +1,6 @@
 //! A server that ends, forgets, or goes back in time.
 
+use livemount::source::Source as _;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -26,8 +27,8 @@ async fn killed() {
     let mut scene = Scene::of(&plane).await;
     let (app, none) = (room.key("app"), room.key("none"));
     room.put("app", "one").await;
-    scene.source.watch(app.clone());
-    scene.source.watch(none.clone());
+    scene.source.watch(&app);
+    scene.source.watch(&none);
     scene.ear.value(&app, Some("one")).await;
     scene.ear.value(&none, None).await;
     for round in 0..2 {
@@ -62,7 +63,7 @@ async fn compacted() {
         let mut scene = Scene::with(options(plane.api.kubeconfig_by(&relay.url(), ADMIN))).await;
         let app = room.key("app");
         room.put("app", "one").await;
-        scene.source.watch(app.clone());
+        scene.source.watch(&app);
         scene.ear.value(&app, Some("one")).await;
         relay.close();
         for number in 0..50 {
@@ -90,7 +91,7 @@ async fn restored() {
         room.put(name, "old").await;
     }
     for key in [&changed, &removed, &made, &same] {
-        scene.source.watch(key.clone());
+        scene.source.watch(key);
     }
     for key in [&changed, &removed, &same] {
         scene.ear.value(key, Some("old")).await;
@@ -130,11 +131,11 @@ async fn without_streaming() {
     options.pace.renewal = Duration::from_secs(1);
     let mut scene = Scene::with(options).await;
     let keys: Vec<_> = (0..10).map(|n| room.key(&format!("app-{n}"))).collect();
-    scene.source.watch(keys[0].clone());
+    scene.source.watch(&keys[0]);
     scene.ear.value(&keys[0], None).await;
     assert_eq!(scene.restarts("unsupported"), 1);
     for key in &keys {
-        scene.source.watch(key.clone());
+        scene.source.watch(key);
         scene.ear.value(key, None).await;
         room.put(&key.name, "one").await;
         scene.ear.value(key, Some("one")).await;

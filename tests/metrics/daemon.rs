@@ -37,6 +37,7 @@ fn snapshot(
             kind: Kind::ConfigMap,
             namespace: "default".into(),
             name: name.into(),
+            origin: livemount_engine::object::Origin::named("test"),
         };
         let data = data.iter().map(|(k, v)| ((*k).to_owned(), Bytes::from(*v)));
         let mut object = Object::new(key, data.collect()).expect("a legal object");

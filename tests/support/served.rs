@@ -335,6 +335,7 @@ fn snapshot(
             kind: Kind::ConfigMap,
             namespace: "default".into(),
             name: number.to_string(),
+            origin: livemount_engine::object::Origin::named("test"),
         };
         let data = BTreeMap::from([("k".to_owned(), Bytes::from(bytes.clone()))]);
         objects.insert(object.clone(), Object::new(object.clone(), data)?);

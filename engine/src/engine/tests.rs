@@ -1,6 +1,8 @@
 //! The state machine event by event: what is asked for, what is told, and how often.
 
 use super::*;
+use crate::object::Origin;
+use crate::path::RelPath;
 use crate::sample::{KEY, config_map, object, optional, source, spec};
 use crate::spec::{Mode, Source};
 
@@ -349,4 +351,45 @@ fn no_effect_shows_a_value() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn two_keys_that_differ_in_their_origin_alone_are_two_objects() {
+    let elsewhere = ObjectKey {
+        origin: Origin::named("elsewhere"),
+        ..config_map("a")
+    };
+    assert_eq!(elsewhere.to_string(), config_map("a").to_string());
+    let here = source("a", &[("k", "here")]);
+    let there = Source {
+        object: elsewhere.clone(),
+        ..source("a", &[("k", "there")])
+    };
+    let mut engine = Engine::new(KEY);
+    let volume = VolumeId::new("v");
+    let watched = engine.handle(Event::Publish {
+        volume: volume.clone(),
+        spec: spec(vec![here, there]),
+    });
+    assert_eq!(
+        watched,
+        [
+            Effect::Watch(elsewhere.clone()),
+            Effect::Watch(config_map("a"))
+        ]
+    );
+    let mut theirs = object("a", &[("k", "2")]);
+    theirs.key = elsewhere;
+    engine.handle(Event::Applied(object("a", &[("k", "1")])));
+    engine.handle(Event::Applied(theirs.clone()));
+    let shown = |engine: &Engine| {
+        let latest = engine.latest(&volume).expect("it renders");
+        let text = |(_, file): (&RelPath, &crate::snapshot::File)| file.bytes.to_vec();
+        latest.files().map(text).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(shown(&engine), b"12");
+    engine.handle(Event::Applied(object("a", &[("k", "3")])));
+    assert_eq!(shown(&engine), b"32");
+    engine.handle(Event::Deleted(theirs.key));
+    assert_eq!(shown(&engine), b"32", "one that is missing changes nothing");
 }

@@ -20,6 +20,7 @@ pub fn key() -> impl Strategy<Value = ObjectKey> {
         kind,
         namespace: "n".into(),
         name,
+        origin: livemount_engine::object::Origin::named("test"),
     })
 }
 

@@ -30,6 +30,7 @@ fn built(
         kind: Kind::Secret,
         namespace: "n".into(),
         name: "o".into(),
+        origin: livemount_engine::object::Origin::named("test"),
     };
     let mut items = Vec::new();
     for (path, (value, mode)) in files {

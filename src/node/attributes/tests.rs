@@ -82,6 +82,7 @@ fn a_name_is_the_whole_object_of_the_pods_namespace() {
             kind,
             namespace: "shop".into(),
             name: "app-config".into(),
+            origin: crate::source::kube::ORIGIN,
         })
     };
     assert_eq!(told.spec, whole(Kind::ConfigMap));

@@ -8,9 +8,11 @@ use livemount_engine::path::RelPath;
 use livemount_engine::shorten::{IN_A_SENTENCE, shorten};
 use livemount_engine::spec::Spec;
 
-use super::super::{NodeError, PodRef};
+use super::super::NodeError;
+use crate::pod::PodRef;
 use crate::publish::{Compat, Settings};
-use crate::volume_source::{self, VolumeSourceError, VolumeSourceFault, VolumeSourceType};
+use crate::source::kube::ORIGIN;
+use crate::volume_source::{self, Scope, VolumeSourceError, VolumeSourceFault, VolumeSourceType};
 use crate::yaml;
 
 /// The longest list of mountpoints, in bytes. Each element of each path is a folder in memory.
@@ -74,14 +76,18 @@ fn spec(source_type: VolumeSourceType, text: &str, pod: &PodRef) -> Result<Spec,
             kind,
             namespace: pod.namespace.clone(),
             name: name.to_owned(),
+            origin: ORIGIN,
         }));
     }
     let parsed = volume_source::parse_volume_source(
         Path::new(field),
         source_type,
         text.as_bytes(),
-        &pod.namespace,
-        Some(&pod.name),
+        Scope {
+            origin: &ORIGIN,
+            namespace: &pod.namespace,
+            pod: Some(&pod.name),
+        },
     );
     match (parsed, kind, legal) {
         (Err(error), Some(_), Err(why)) if no_mapping(&error) => wrong(format!(

@@ -17,9 +17,9 @@ use tracing::{info, warn};
 use super::limits::Bucket;
 use super::note::Note;
 use crate::backoff::Backoff;
-use crate::node::PodRef;
 use crate::observe::Metrics;
 use crate::observe::metrics::Told;
+use crate::pod::PodRef;
 
 /// How often a write is tried, and how long to wait before it is tried again, twice as long each time.
 const ATTEMPTS: u32 = 4;

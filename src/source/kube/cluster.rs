@@ -24,8 +24,9 @@ use super::error::KubeError;
 use super::line::Line;
 use super::lines::Lines;
 use super::options::{Options, Pace};
-use super::source::{Heard, KubeSource};
+use super::source::KubeSource;
 use super::status::{SourceStatus, Tally};
+use crate::source::Mailbox;
 
 /// A way to an API server. A clone is the same way.
 #[derive(Clone)]
@@ -99,9 +100,10 @@ impl Cluster {
         *self.shared.allocatable.write() = Some(Arc::new(allocatable));
     }
 
-    /// A source of objects, and where it is heard. Must be called within a tokio runtime.
-    pub fn source(&self) -> (KubeSource, Heard) {
-        KubeSource::new(self.shared.clone())
+    /// A source of objects, which says what it reads into the mailbox. Must be called within a tokio
+    /// runtime.
+    pub fn source(&self, mailbox: Arc<Mailbox>) -> KubeSource {
+        KubeSource::new(self.shared.clone(), mailbox)
     }
 }
 

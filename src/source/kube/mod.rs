@@ -3,8 +3,8 @@
 //! How the server is reached: `access` is the credentials, `line` one HTTP/2 connection, `lines` the
 //! few that the watches share, [`Cluster`] all of it. What is asked and told: `request`, `feed`,
 //! `wire`. What that means: `follow`, a state machine without a clock or a connection, which keeps
-//! promise 7. `pursuit` is the task that brings the three together for one object, `desk` where it
-//! leaves what the caller is to hear, [`KubeSource`] and [`Heard`] the caller's two ends.
+//! promise 7. `pursuit` is the task that brings the three together for one object, [`KubeSource`] where it
+//! is asked for.
 //!
 //! A watch is always opened by a consistent read: the server's answer is as new as etcd at that
 //! moment, whichever API server gives it, and only such an answer may be older than what was said
@@ -12,7 +12,6 @@
 
 mod access;
 mod cluster;
-mod desk;
 mod error;
 mod feed;
 mod follow;
@@ -33,8 +32,13 @@ mod follow_tests;
 #[cfg(test)]
 mod wire_tests;
 
+use livemount_engine::object::Origin;
+
 pub use cluster::Cluster;
 pub use error::KubeError;
 pub use options::{Options, Pace};
-pub use source::{Heard, KubeSource, Said};
+pub use source::KubeSource;
 pub use status::{Reason, SourceStatus};
+
+/// The origin of objects of an API server.
+pub const ORIGIN: Origin = Origin::named("kube");

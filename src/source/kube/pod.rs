@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ORIGIN;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 use livemount_engine::downward::{
@@ -49,6 +50,7 @@ pub fn object(pod: &Pod, allocatable: Option<&BTreeMap<String, Written>>) -> Obj
         kind: Kind::Pod,
         namespace: text(&meta.namespace),
         name: text(&meta.name),
+        origin: ORIGIN,
     };
     let mut object = Object::of_pod(key, fields);
     object.uid.clone_from(&meta.uid);

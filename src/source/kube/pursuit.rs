@@ -1,5 +1,5 @@
 //! The task that follows one object: makes the requests, feeds `follow` with what comes, leaves on
-//! the desk what is to be said.
+//! the mailbox what is to be said.
 //!
 //! Decides nothing about versions. Keeps its place on a connection for as long as it follows, across
 //! failures too, and gives it back while an immutable object rests.
@@ -15,16 +15,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::cluster::Shared;
-use super::desk::{Desk, Want};
 use super::error;
 use super::feed::{self, Feed};
 use super::follow::{End, Event, Follow, Pause, Say, Then, Told};
 use super::lines::Place;
 use super::request::Ask;
 use super::sentence;
-use super::source::Said;
 use super::status::Reason;
 use super::wire::{self, Status};
+use crate::source::{Mailbox, Update, Want};
 
 /// A watch that lived for this long after it had told everything did not fail at once.
 const STEADY: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ const STEADY: Duration = Duration::from_secs(10);
 pub(super) struct Pursuit {
     key: ObjectKey,
     cluster: Arc<Shared>,
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     orders: Orders,
     follow: Follow<Object>,
     place: Option<Place>,
@@ -61,15 +60,15 @@ impl Pursuit {
     pub fn new(
         key: ObjectKey,
         cluster: Arc<Shared>,
-        desk: Arc<Desk>,
+        mailbox: Arc<Mailbox>,
         want: watch::Receiver<Want>,
     ) -> Self {
         let follow = Follow::new(cluster.pace());
-        let orders = Orders::new(key.clone(), desk.clone(), want, cluster.pace().linger);
+        let orders = Orders::new(key.clone(), mailbox.clone(), want, cluster.pace().linger);
         Self {
             key,
             cluster,
-            desk,
+            mailbox,
             number: orders.number,
             orders,
             follow,
@@ -226,12 +225,12 @@ impl Pursuit {
             self.cluster.tally.restored();
         }
         match told.say {
-            Some(Say::Applied(object)) => self.say(Said::Applied(object)),
-            Some(Say::Deleted) => self.say(Said::Deleted(self.key.clone())),
+            Some(Say::Applied(object)) => self.say(Update::Applied(object)),
+            Some(Say::Deleted) => self.say(Update::Deleted(self.key.clone())),
             None => {}
         }
         if told.working {
-            self.say(Said::Working(self.key.clone()));
+            self.say(Update::Working(self.key.clone()));
         }
         match told.then {
             Then::Listen => None,
@@ -245,8 +244,8 @@ impl Pursuit {
         }
     }
 
-    fn say(&self, said: Said) {
-        self.desk.say(self.number, &self.key, said);
+    fn say(&self, said: Update) {
+        self.mailbox.say(self.number, &self.key, said);
     }
 
     async fn ended(&mut self, ask: &Ask, end: End, began: Instant) -> Next {
@@ -270,7 +269,7 @@ impl Pursuit {
         self.cluster.tally.restart(reason);
         if let Some(why) = failing {
             self.cluster.tally.error(format!("{}: {why}", self.key));
-            self.say(Said::Failing {
+            self.say(Update::Failing {
                 key: self.key.clone(),
                 why,
             });
@@ -282,7 +281,7 @@ impl Pursuit {
 /// What the caller wants of this object, and for how long it lingers.
 struct Orders {
     key: ObjectKey,
-    desk: Arc<Desk>,
+    mailbox: Arc<Mailbox>,
     want: watch::Receiver<Want>,
     linger: Duration,
     /// The answer that is owed, or was given.
@@ -292,12 +291,17 @@ struct Orders {
 }
 
 impl Orders {
-    fn new(key: ObjectKey, desk: Arc<Desk>, want: watch::Receiver<Want>, linger: Duration) -> Self {
+    fn new(
+        key: ObjectKey,
+        mailbox: Arc<Mailbox>,
+        want: watch::Receiver<Want>,
+        linger: Duration,
+    ) -> Self {
         let number = want.borrow().number;
         Self {
             number,
             key,
-            desk,
+            mailbox,
             want,
             linger,
             until: None,
@@ -321,7 +325,7 @@ impl Orders {
                     }
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                    if self.desk.forget(&self.key, self.want.borrow().number) {
+                    if self.mailbox.forget(&self.key, self.want.borrow().number) {
                         return Order::Over;
                     }
                     self.until = None;

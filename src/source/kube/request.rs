@@ -75,6 +75,7 @@ mod tests {
             kind: Kind::Secret,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            origin: super::super::ORIGIN,
         };
         let request = ask.request(&key, Duration::from_secs(60))?;
         Some(request.uri().to_string())

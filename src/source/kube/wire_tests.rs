@@ -13,6 +13,7 @@ fn key(kind: Kind) -> ObjectKey {
         kind,
         namespace: "ns".to_owned(),
         name: "app".to_owned(),
+        origin: super::ORIGIN,
     }
 }
 

@@ -34,6 +34,7 @@ impl Scene {
                 kind: Kind::ConfigMap,
                 namespace: "default".into(),
                 name: name.into(),
+                origin: super::ORIGIN,
             };
             let data = BTreeMap::from([("k".to_owned(), Bytes::from(value))]);
             LocatedObject {

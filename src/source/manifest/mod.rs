@@ -22,6 +22,7 @@ mod open;
 mod parse;
 mod path_walk;
 mod read_options;
+mod source;
 mod stable_read;
 mod sys;
 mod watch;
@@ -39,9 +40,15 @@ mod parse_tests;
 #[cfg(test)]
 mod watch_tests;
 
+use livemount_engine::object::Origin;
+
 pub use error::{Location, ManifestError, ManifestFlaw, SourceError};
 pub use fault::ManifestFault;
 pub use limit::Limit;
 pub use manifests::{Manifests, Reading};
 pub use merge::Objects;
 pub use parse::{LocatedObject, MAX_FILE_BYTES, parse};
+pub use source::ManifestSource;
+
+/// The origin of objects that stand in manifests.
+pub const ORIGIN: Origin = Origin::named("manifest");

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use livemount_engine::object::{Kind, Object, ObjectKey};
 
+use super::ORIGIN;
 use super::data;
 use super::error::{ManifestError, ManifestFlaw};
 use super::fault::ManifestFault;
@@ -162,6 +163,7 @@ impl Manifest<'_> {
             kind,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            origin: ORIGIN,
         })
     }
 }
