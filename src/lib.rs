@@ -2,7 +2,8 @@
 //! inotify watch gets a real MODIFY, and every open sees one consistent version.
 //!
 //! One way down: a source tells objects, the engine (a crate of its own, pure) renders snapshots,
-//! `publish` commits them to a `volume`, `fs` answers the kernel from it. The hand (a crate and a
+//! `publish` commits them to a volume (a crate as well, pure; `served` shares it between threads), `fs` answers
+//! the kernel from it. The hand (a crate and a
 //! process of its own) alone touches mounts. docs/ARCHITECTURE.md is the map.
 
 pub mod backoff;
@@ -15,9 +16,9 @@ pub mod observe;
 pub mod pod;
 pub mod publish;
 pub mod report;
+pub mod served;
 pub mod source;
 pub mod status;
-pub mod volume;
 pub mod volume_source;
 pub mod volumes;
 pub mod yaml;

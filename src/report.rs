@@ -8,8 +8,9 @@ use jiff::{Timestamp, Unit};
 use livemount_engine::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
+use livemount_volume::Served;
+
 use crate::pod;
-use crate::volume::Served;
 
 /// One daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl VolumeReport {
 impl From<&Served> for Version {
     fn from(served: &Served) -> Self {
         Self {
-            version: served.version,
+            version: served.version.0,
             objects: served.objects.iter().map(ToString::to_string).collect(),
             received: (served.objects.iter())
                 .filter_map(|object| object.received)

@@ -2,7 +2,7 @@
 
 use fuser::Errno;
 
-use crate::volume::FsError;
+use livemount_volume::FsError;
 
 pub(super) fn errno(error: FsError) -> Errno {
     match error {

@@ -17,9 +17,11 @@ use fuser::{
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use livemount_volume::{Attr, FileType, FsError, HandleNumber, Inode, Looked, Opened, Reader};
+
 use super::errno::errno;
 use super::xattr;
-use crate::volume::{Attr, FileType, FsError, Looked, Opened, Reader, Volume};
+use crate::served::SharedVolume;
 
 /// How long the kernel may believe a name or an attribute: as long as it likes.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -27,14 +29,24 @@ const BLOCK: u32 = 4096;
 
 /// One volume as the kernel sees it.
 pub struct Filesystem {
-    volume: Arc<Volume>,
+    volume: Arc<SharedVolume>,
 }
 
 impl Filesystem {
     /// Serves a volume.
-    pub fn new(volume: Arc<Volume>) -> Self {
+    pub fn new(volume: Arc<SharedVolume>) -> Self {
         Self { volume }
     }
+}
+
+/// The volume's number of an inode. Handles and inodes are told apart by type everywhere but on the
+/// kernel's side of this file.
+fn inode(ino: INodeNo) -> Inode {
+    Inode(ino.0)
+}
+
+fn node(ino: Inode) -> INodeNo {
+    INodeNo(ino.0)
 }
 
 fn kind(kind: FileType) -> fuser::FileType {
@@ -47,7 +59,7 @@ fn kind(kind: FileType) -> fuser::FileType {
 
 fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
-        ino: INodeNo(attr.ino),
+        ino: node(attr.ino),
         size: attr.size,
         blocks: attr.size.div_ceil(512),
         atime: attr.mtime,
@@ -83,7 +95,7 @@ fn opened(result: Result<Opened, FsError>, reply: ReplyOpen) {
     let flags =
         FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
     match result {
-        Ok(opened) => reply.opened(FileHandle(opened.number), flags),
+        Ok(opened) => reply.opened(FileHandle(opened.number.0), flags),
         Err(error) => reply.error(errno(error)),
     }
 }
@@ -104,7 +116,7 @@ impl fuser::Filesystem for Filesystem {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
-        match name(leaf).and_then(|leaf| self.volume.lookup(parent.0, leaf)) {
+        match name(leaf).and_then(|leaf| self.volume.lookup(inode(parent), leaf)) {
             Ok(Looked {
                 attr,
                 generation,
@@ -118,11 +130,11 @@ impl fuser::Filesystem for Filesystem {
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
-        self.volume.forget(ino.0, count);
+        self.volume.forget(inode(ino), count);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.volume.attr(ino.0) {
+        match self.volume.attr(inode(ino)) {
             Ok(attr) => {
                 let ttl = if attr.kind == FileType::Symlink {
                     Duration::ZERO
@@ -160,7 +172,7 @@ impl fuser::Filesystem for Filesystem {
             && uid.is_none()
             && gid.is_none();
         let rung = if mtime_alone {
-            self.volume.ring(ino.0)
+            self.volume.ring(inode(ino))
         } else {
             Err(FsError::ReadOnly)
         };
@@ -173,7 +185,7 @@ impl fuser::Filesystem for Filesystem {
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
         self.volume
-            .open(ino.0, write, move |result| opened(result, reply));
+            .open(inode(ino), write, move |result| opened(result, reply));
     }
 
     fn read(
@@ -191,8 +203,11 @@ impl fuser::Filesystem for Filesystem {
             Some(_) => Reader::Handle,
             None => Reader::PageCache,
         };
-        match self.volume.read(ino.0, handle.0, (offset, size), reader) {
-            Ok((bytes, part)) => reply.data(&bytes[part]),
+        let read = self
+            .volume
+            .read(inode(ino), HandleNumber(handle.0), (offset, size), reader);
+        match read {
+            Ok(answer) => reply.data(&answer.bytes[answer.part]),
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -209,7 +224,7 @@ impl fuser::Filesystem for Filesystem {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.volume.ring(ino.0) {
+        match self.volume.ring(inode(ino)) {
             // At most MAX_WRITE.
             Ok(_) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
             Err(error) => reply.error(errno(error)),
@@ -226,7 +241,7 @@ impl fuser::Filesystem for Filesystem {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.volume.release(handle.0);
+        self.volume.release(HandleNumber(handle.0));
         reply.ok();
     }
 
@@ -238,8 +253,8 @@ impl fuser::Filesystem for Filesystem {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.volume.list(ino.0, offset, |line| {
-            reply.add(INodeNo(line.ino), line.offset, kind(line.kind), line.name)
+        let listed = self.volume.list(inode(ino), offset, |line| {
+            reply.add(node(line.ino), line.offset, kind(line.kind), line.name)
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -264,9 +279,9 @@ impl fuser::Filesystem for Filesystem {
         reply: ReplyEmpty,
     ) {
         let result = match (name(leaf), name(new_leaf)) {
-            (Ok(from), Ok(to)) if flags.is_empty() => {
-                self.volume.rename((parent.0, from), (new_parent.0, to))
-            }
+            (Ok(from), Ok(to)) if flags.is_empty() => self
+                .volume
+                .rename((inode(parent), from), (inode(new_parent), to)),
             _ => Err(FsError::ReadOnly),
         };
         empty(result, reply);
@@ -274,14 +289,14 @@ impl fuser::Filesystem for Filesystem {
 
     fn unlink(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
         empty(
-            name(leaf).and_then(|leaf| self.volume.unlink(parent.0, leaf)),
+            name(leaf).and_then(|leaf| self.volume.unlink(inode(parent), leaf)),
             reply,
         );
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
         empty(
-            name(leaf).and_then(|leaf| self.volume.rmdir(parent.0, leaf)),
+            name(leaf).and_then(|leaf| self.volume.rmdir(inode(parent), leaf)),
             reply,
         );
     }
@@ -302,7 +317,7 @@ impl fuser::Filesystem for Filesystem {
         let value = match name.to_str().filter(|name| xattr::is_ours(name)) {
             Some(name) => self
                 .volume
-                .label(ino.0)
+                .label(inode(ino))
                 .and_then(|label| xattr::value(&label, name)),
             // The kernel asks for security attributes all the time.
             None => Err(FsError::NoAttr),
@@ -311,7 +326,7 @@ impl fuser::Filesystem for Filesystem {
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = match self.volume.label(ino.0) {
+        let names = match self.volume.label(inode(ino)) {
             Ok(label) => Ok(xattr::names(&label)),
             Err(FsError::NoAttr) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -379,7 +394,7 @@ impl fuser::Filesystem for Filesystem {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.volume.readlink(ino.0) {
+        match self.volume.readlink(inode(ino)) {
             Ok(target) => reply.data(target.as_bytes()),
             Err(error) => reply.error(errno(error)),
         }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use livemount_engine::snapshot::ObjectVersion;
 
-use crate::volume::{FsError, Label};
+use livemount_volume::{FsError, Label};
 
 const PREFIX: &str = "user.livemount.";
 

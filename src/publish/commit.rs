@@ -4,18 +4,21 @@
 //! Nothing here holds a lock across a system call or a message. The only system call on a FUSE
 //! descriptor is the invalidation of attributes, which never waits; whatever can wait, the hand does.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fuser::{INodeNo, Notifier};
-use livemount_engine::diff::{self, Op, Plan};
+use livemount_engine::diff::{self, Plan};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{ObjectVersion, Snapshot};
 use livemount_hand::{Hand, HandError, HandOp, OpResult};
+use livemount_volume::{Change, DOTDATA, Inode, Swapped};
 
+use super::queue::{Commit, Outcome};
 use super::settings::Settings;
 use crate::observe::{Committed, Fact, Facts};
-use crate::volume::{ArmedOp, DOTDATA, Parker, Swapped, Volume};
+use crate::served::{Parker, SharedVolume};
 
 /// After how long a step in the kernel is told as stuck. Nothing is given up then: the order of a
 /// commit is a promise, and only this volume waits.
@@ -26,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct Committer {
     pub(super) id: u64,
-    pub(super) volume: Arc<Volume>,
+    pub(super) volume: Arc<SharedVolume>,
     pub(super) hand: Hand,
     pub(super) parker: Parker,
     pub(super) notifier: Notifier,
@@ -34,9 +37,9 @@ pub(super) struct Committer {
     pub(super) settings: Settings,
 }
 
-impl Committer {
+impl Commit for Committer {
     /// Makes a snapshot current and lets the kernel tell of it.
-    pub(super) fn commit(&self, next: &Arc<Snapshot>) -> Outcome {
+    fn commit(&self, next: &Arc<Snapshot>) -> Outcome {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let volume = &self.volume;
         let shown = volume.shown();
@@ -48,12 +51,12 @@ impl Committer {
         let committing = volume.begin(next, &plan, self.settings.drain, &self.parker);
         let drain = volume.drain(&committing, self.settings.drain);
         self.empty_caches(next, &plan);
-        let swapped = match volume.swap(next, &plan, self.settings.compat, SystemTime::now()) {
+        let swapped = match volume.swap(next, &plan, self.settings.compat) {
             Ok(swapped) => swapped,
             Err(error) => {
                 // A plan is made from what the volume shows, so this is a fault of ours; it must not
                 // hold up the opens as well.
-                volume.abandon(&plan);
+                volume.abandon();
                 volume.unpark();
                 self.failed_operation("make the new version current".into(), &error.to_string());
                 return Outcome::Partly;
@@ -63,11 +66,11 @@ impl Committer {
         self.refresh(plan.changed.iter());
         volume.unpark();
         let current = began.elapsed();
-        let (failed, outcome) = self.bring(&plan, next, &swapped);
-        let older_handles = volume.finish(Arc::clone(next), &plan, &failed);
+        let (failed, outcome) = self.bring(&swapped);
+        let older_handles = volume.finish(&failed);
         self.facts.tell(Fact::Committed(Committed {
             volume: volume.name().into(),
-            version: swapped.version,
+            version: swapped.version.0,
             objects: next.objects.clone(),
             changed: plan.changed.len(),
             added: plan.added,
@@ -91,6 +94,19 @@ impl Committer {
         outcome
     }
 
+    fn thread_name(&self) -> String {
+        format!("commit-{}", self.id)
+    }
+
+    fn no_thread(&self, error: &io::Error) {
+        self.facts.tell(Fact::NoThread {
+            volume: self.volume.name().into(),
+            why: error.to_string(),
+        });
+    }
+}
+
+impl Committer {
     fn failed_operation(&self, what: String, why: &str) {
         self.facts.tell(Fact::FailedOperation {
             volume: self.volume.name().into(),
@@ -109,9 +125,9 @@ impl Committer {
     /// Tells the kernel that attributes are wrong. Offset -1 leaves the page cache alone and so waits
     /// for nobody (`fuse_reverse_inval_inode`, `fs/fuse/inode.c`). An inode that the kernel does not
     /// know, or a connection that is gone, needs none.
-    fn invalidate(&self, inodes: impl Iterator<Item = u64>) {
+    fn invalidate(&self, inodes: impl Iterator<Item = Inode>) {
         for ino in inodes {
-            let _ = self.notifier.inval_inode(INodeNo(ino), -1, 0);
+            let _ = self.notifier.inval_inode(INodeNo(ino.0), -1, 0);
         }
     }
 
@@ -151,15 +167,22 @@ impl Committer {
 
     /// Brings the armed changes through the hand. Returns those that could not be brought, and whether
     /// it is worth trying them again.
-    fn bring(&self, plan: &Plan, next: &Snapshot, swapped: &Swapped) -> (Vec<Op>, Outcome) {
-        let ops = hand_ops(plan, next, swapped);
+    fn bring(&self, swapped: &Swapped) -> (Vec<Change>, Outcome) {
+        let changes = &swapped.changes;
+        let mtime = Mtime::of(swapped.mtime);
+        let ops: Vec<HandOp> = changes
+            .iter()
+            .map(|change| hand_op(change, mtime))
+            .collect();
+        // What compatibility adds shows in no snapshot, and comes with the next commit anyway.
+        let shows = |change: &&Change| **change != Change::Dotdata;
         let mut failed = Vec::new();
-        while self.volume.done() < ops.len() {
+        while self.volume.done() < changes.len() {
             let answer = self.until_done("event", || {
                 // A hand that died may have brought some: only the rest is asked.
                 let from = self.volume.done();
                 let first = u32::try_from(from).unwrap_or(u32::MAX);
-                let commit = swapped.version.into();
+                let commit = swapped.version.0.into();
                 let results = match &ops[from..] {
                     // The last hand brought the last one before it died.
                     [] => Vec::new(),
@@ -168,33 +191,33 @@ impl Committer {
                 Ok((from, results))
             });
             let done = self.volume.done();
-            if done == ops.len() {
+            let Some(change) = changes.get(done) else {
                 break;
-            }
-            let op = plan.ops.get(done);
-            let what = || op.map_or("replace ..data".into(), describe);
+            };
             match answer.map(|(from, results)| refused(from, &results, done)) {
                 Ok(None) => {}
-                Ok(Some(libc::ENOENT)) if matches!(op, Some(Op::Unlink(_) | Op::Rmdir(_))) => {
+                Ok(Some(libc::ENOENT))
+                    if matches!(change, Change::Unlink { .. } | Change::Rmdir { .. }) =>
+                {
                     // It is gone, which is what was wanted.
                     self.volume.give_up(done);
                 }
                 Ok(Some(libc::ENOTCONN | libc::ECONNABORTED)) => {
                     // With the connection went everybody who could be told.
-                    failed.extend(plan.ops.iter().skip(done).cloned());
+                    failed.extend(changes.iter().skip(done).filter(shows).cloned());
                     return (failed, Outcome::Whole);
                 }
                 Ok(Some(errno)) => {
-                    self.failed_operation(what(), &words(errno));
-                    failed.extend(op.cloned());
+                    self.failed_operation(describe(change), &words(errno));
+                    failed.extend(Some(change).filter(shows).cloned());
                     self.volume.give_up(done);
                 }
                 Err(error) => {
-                    failed.extend(plan.ops.iter().skip(done).cloned());
+                    failed.extend(changes.iter().skip(done).filter(shows).cloned());
                     if gone(&error) {
                         return (failed, Outcome::Whole);
                     }
-                    self.failed_operation(what(), &error.to_string());
+                    self.failed_operation(describe(change), &error.to_string());
                     return (failed, Outcome::Partly);
                 }
             }
@@ -243,15 +266,6 @@ fn received(shown: &Snapshot, next: &Snapshot) -> Option<SystemTime> {
     changed.filter_map(|object| object.received).max()
 }
 
-/// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// All of it was brought, or nobody is left to bring it to.
-    Whole,
-    /// Some of it has to be tried again.
-    Partly,
-}
-
 /// Whether an error says that the connection, or this whole process's work, is over.
 fn gone(error: &HandError) -> bool {
     matches!(error, HandError::Closed)
@@ -262,7 +276,7 @@ fn gone(error: &HandError) -> bool {
 fn words(errno: i32) -> String {
     match errno {
         0 => "the kernel did not ask for it".into(),
-        errno => std::io::Error::from_raw_os_error(errno).to_string(),
+        errno => io::Error::from_raw_os_error(errno).to_string(),
     }
 }
 
@@ -286,56 +300,64 @@ fn refused(from: usize, results: &[OpResult], done: usize) -> Option<i32> {
     }
 }
 
-fn hand_ops(plan: &Plan, next: &Snapshot, swapped: &Swapped) -> Vec<HandOp> {
-    let mtime = swapped
-        .mtime
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let mtime_sec = i64::try_from(mtime.as_secs()).unwrap_or(i64::MAX);
-    let mtime_nsec = mtime.subsec_nanos();
-    // A file that may be executed is never opened for writing: an exec in that moment would fail
-    // with ETXTBSY.
-    let executable = |path: &RelPath| {
-        next.file(path.as_str())
-            .is_some_and(|file| file.mode & 0o111 != 0)
-    };
-    let brought = |(index, armed): (usize, &ArmedOp)| {
-        let Some(path) = plan.ops.get(index).map(Op::path) else {
-            // What compatibility adds stands behind the plan's own.
-            return HandOp::Rename {
-                stage: DOTDATA.into(),
-                path: DOTDATA.into(),
-            };
-        };
-        let ring = !executable(path);
-        let path = path.to_string();
-        match armed {
-            ArmedOp::Rename { stage, .. } => HandOp::Rename {
-                stage: stage.clone(),
-                path,
-            },
-            ArmedOp::Ring { .. } if ring => HandOp::Ring {
-                path,
-                mtime_sec,
-                mtime_nsec,
-            },
-            ArmedOp::Ring { .. } | ArmedOp::Dotdata => HandOp::Touch {
-                path,
-                mtime_sec,
-                mtime_nsec,
-            },
-            ArmedOp::Unlink { .. } => HandOp::Unlink { path },
-            ArmedOp::Rmdir { .. } => HandOp::Rmdir { path },
-        }
-    };
-    swapped.ops.iter().enumerate().map(brought).collect()
+/// A modification time as the hand is told it.
+#[derive(Clone, Copy)]
+struct Mtime {
+    sec: i64,
+    nsec: u32,
 }
 
-fn describe(op: &Op) -> String {
-    match op {
-        Op::Rename(path) => format!("rename in {path}"),
-        Op::Ring(path) => format!("ring {path}"),
-        Op::Unlink(path) => format!("unlink {path}"),
-        Op::Rmdir(path) => format!("rmdir {path}"),
+impl Mtime {
+    fn of(time: SystemTime) -> Self {
+        let since = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nsec: since.subsec_nanos(),
+        }
+    }
+}
+
+/// What the hand is asked for a change.
+fn hand_op(change: &Change, mtime: Mtime) -> HandOp {
+    let (mtime_sec, mtime_nsec) = (mtime.sec, mtime.nsec);
+    let path = change.path().to_owned();
+    match change {
+        Change::Rename { stage, .. } => HandOp::Rename {
+            stage: stage.clone(),
+            path,
+        },
+        Change::Ring {
+            executable: false, ..
+        } => HandOp::Ring {
+            path,
+            mtime_sec,
+            mtime_nsec,
+        },
+        Change::Ring {
+            executable: true, ..
+        } => HandOp::Touch {
+            path,
+            mtime_sec,
+            mtime_nsec,
+        },
+        Change::Unlink { .. } => HandOp::Unlink { path },
+        Change::Rmdir { .. } => HandOp::Rmdir { path },
+        Change::Dotdata => HandOp::Rename {
+            stage: DOTDATA.into(),
+            path,
+        },
+    }
+}
+
+fn describe(change: &Change) -> String {
+    let path = change.path();
+    match change {
+        Change::Rename { .. } => format!("rename in {path}"),
+        Change::Ring { .. } => format!("ring {path}"),
+        Change::Unlink { .. } => format!("unlink {path}"),
+        Change::Rmdir { .. } => format!("rmdir {path}"),
+        Change::Dotdata => format!("replace {path}"),
     }
 }

@@ -12,7 +12,7 @@ use super::prepared::Claim;
 use super::serving::Serving;
 use super::session::{ConnectionEnd, Session};
 use crate::observe::{Fact, Facts};
-use crate::volume::Volume;
+use crate::served::SharedVolume;
 
 /// A connection that nobody serves yet. The descriptor of its mount is the hand's, by the claim's
 /// number.
@@ -30,7 +30,7 @@ impl Connected {
     /// Agrees with the kernel on the connection and serves a volume over it.
     pub(super) fn serve(
         self,
-        volume: Arc<Volume>,
+        volume: Arc<SharedVolume>,
         facts: Facts,
         on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
     ) -> Result<Serving, PublishError> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::commit::Committer;
 use super::queue::Queue;
 use crate::report::VolumeReport;
-use crate::volume::Volume;
+use crate::served::SharedVolume;
 
 /// A volume's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub struct VolumeStats {
 /// A volume for as long as somebody has it published.
 pub(super) struct Live {
     pub(super) target: PathBuf,
-    pub(super) volume: Arc<Volume>,
-    pub(super) queue: Arc<Queue>,
+    pub(super) volume: Arc<SharedVolume>,
+    pub(super) queue: Arc<Queue<Committer>>,
     pub(super) condition: Mutex<Option<String>>,
 }
 

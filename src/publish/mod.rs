@@ -13,13 +13,17 @@ mod prepared;
 mod published;
 mod publisher;
 mod queue;
+#[cfg(test)]
+mod queue_tests;
 mod serving;
 mod session;
 mod settings;
 
-pub use crate::volume::{Compat, Pins};
+use crate::served::sync;
+
 pub use error::PublishError;
 pub use live::VolumeStats;
+pub use livemount_volume::{Compat, Pins};
 pub use published::Published;
 pub use publisher::{NewVolume, Publisher};
 pub use session::ConnectionEnd;

@@ -10,7 +10,7 @@ use livemount_hand::{Hand, HandError, Unbind};
 use super::live::Live;
 use super::queue::Queue;
 use super::session::Session;
-use crate::volume::Volume;
+use crate::served::SharedVolume;
 
 /// A published volume. Dropped, it stays mounted and is served; only its end is no news any more.
 pub struct Published {
@@ -27,7 +27,7 @@ impl Published {
     }
 
     /// What the filesystem reads.
-    pub fn volume(&self) -> &Arc<Volume> {
+    pub fn volume(&self) -> &Arc<SharedVolume> {
         &self.live.volume
     }
 

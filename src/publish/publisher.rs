@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_hand::Hand;
+use livemount_volume::State;
 use parking_lot::Mutex;
 
 use super::commit::Committer;
@@ -20,7 +21,7 @@ use super::session::ConnectionEnd;
 use super::settings::Settings;
 use crate::observe::Facts;
 use crate::report::VolumeReport;
-use crate::volume::{Parker, Volume};
+use crate::served::{Parker, SharedVolume};
 
 /// Publishes volumes, any number in one process.
 #[derive(Clone)]
@@ -78,13 +79,8 @@ impl Publisher {
         let id = inner.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let settings = new.settings;
         let prepared = Prepared::new(id, inner.hand.clone(), new.target, new.over)?;
-        let volume = Volume::new(
-            new.name,
-            inner.key,
-            new.first,
-            settings.pins,
-            SystemTime::now(),
-        );
+        let state = State::new(inner.key, new.first, settings.pins, SystemTime::now());
+        let volume = SharedVolume::new(new.name, state);
         let serving = prepared
             .connect()?
             .serve(volume, inner.facts.clone(), on_end)?;

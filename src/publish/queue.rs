@@ -1,14 +1,16 @@
 //! Latest wins: at most one commit running and one snapshot waiting for each volume.
+//!
+//! Knows nothing of what a commit is. Written against `sync`, so that its tests run it under shuttle.
 
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use livemount_engine::snapshot::Snapshot;
-use parking_lot::{Condvar, Mutex};
+use livemount_volume::Monotonic;
 
-use super::commit::{Committer, Outcome};
+use super::sync::{self, Condvar, Mutex};
 use crate::backoff::Backoff;
-use crate::observe::Fact;
 
 /// How long a volume's thread waits for more before it ends; a burst finds it awake.
 const LINGER: Duration = Duration::from_secs(2);
@@ -17,11 +19,32 @@ const LINGER: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it was brought, or nobody is left to bring it to.
+    Whole,
+    /// Some of it has to be tried again.
+    Partly,
+}
+
+/// What is done with the snapshots, one at a time.
+pub(super) trait Commit: Send + Sync + 'static {
+    /// Commits one.
+    fn commit(&self, next: &Arc<Snapshot>) -> Outcome;
+
+    /// What the thread is called that does it.
+    fn thread_name(&self) -> String;
+
+    /// The machine gave no such thread. The snapshot stays; the next offer tries again.
+    fn no_thread(&self, error: &io::Error);
+}
+
 #[derive(Default)]
 struct Waiting {
     next: Option<Arc<Snapshot>>,
     /// Since when the volume has not shown the newest snapshot.
-    behind: Option<Instant>,
+    behind: Option<Monotonic>,
     /// A thread is there and will look at `next`.
     attended: bool,
     /// A commit is under way.
@@ -29,18 +52,18 @@ struct Waiting {
     closed: bool,
 }
 
-pub(super) struct Queue {
-    committer: Committer,
+pub(super) struct Queue<C> {
+    pub(super) committer: C,
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
 
-impl Queue {
-    pub(super) fn new(committer: Committer) -> Arc<Self> {
+impl<C: Commit> Queue<C> {
+    pub(super) fn new(committer: C) -> Arc<Self> {
         Arc::new(Self {
             committer,
             waiting: Mutex::default(),
-            changed: Condvar::new(),
+            changed: Condvar::default(),
         })
     }
 
@@ -50,7 +73,7 @@ impl Queue {
             return;
         }
         waiting.next = Some(snapshot);
-        waiting.behind.get_or_insert_with(Instant::now);
+        waiting.behind.get_or_insert_with(sync::monotonic);
         if waiting.attended {
             this.changed.notify_all();
             return;
@@ -58,14 +81,10 @@ impl Queue {
         waiting.attended = true;
         drop(waiting);
         let queue = Arc::clone(this);
-        let thread = std::thread::Builder::new().name(format!("commit-{}", this.committer.id));
-        if let Err(error) = thread.spawn(move || queue.attend()) {
-            // The snapshot stays; the next offer tries again.
+        let name = this.committer.thread_name();
+        if let Err(error) = sync::spawn(name, move || queue.attend()) {
             this.waiting.lock().attended = false;
-            this.committer.facts.tell(Fact::NoThread {
-                volume: this.committer.volume.name().into(),
-                why: error.to_string(),
-            });
+            this.committer.no_thread(&error);
         }
     }
 
@@ -88,16 +107,17 @@ impl Queue {
                     continue;
                 }
                 // What the kernel refused is tried again, unless something newer comes first.
-                let again = Instant::now() + retry.next_pause();
+                let again = sync::monotonic() + retry.next_pause();
                 while waiting.next.is_none() && !waiting.closed {
-                    if self.changed.wait_until(&mut waiting, again).timed_out() {
+                    if self.changed.wait_until(&mut waiting, again) {
                         waiting.next.get_or_insert(next);
                         break;
                     }
                 }
-            } else if waiting.closed
-                || self.changed.wait_for(&mut waiting, LINGER).timed_out() && waiting.next.is_none()
-            {
+            } else if waiting.closed || {
+                let until = sync::monotonic() + LINGER;
+                self.changed.wait_until(&mut waiting, until) && waiting.next.is_none()
+            } {
                 waiting.attended = false;
                 return;
             }
@@ -107,14 +127,14 @@ impl Queue {
     /// For how long the volume has had a newer snapshot than it shows; zero where it shows the newest.
     pub(super) fn behind(&self) -> Duration {
         let behind = self.waiting.lock().behind;
-        behind.map_or(Duration::ZERO, |since| since.elapsed())
+        behind.map_or(Duration::ZERO, |since| sync::monotonic().since(since))
     }
 
     pub(super) fn settle(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
+        let deadline = sync::monotonic() + within;
         let mut waiting = self.waiting.lock();
         while waiting.busy || waiting.next.is_some() {
-            if self.changed.wait_until(&mut waiting, deadline).timed_out() {
+            if self.changed.wait_until(&mut waiting, deadline) {
                 return !waiting.busy && waiting.next.is_none();
             }
         }
@@ -123,10 +143,10 @@ impl Queue {
 
     /// Waits until no commit is under way. False at the deadline.
     pub(super) fn rest(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
+        let deadline = sync::monotonic() + within;
         let mut waiting = self.waiting.lock();
         while waiting.busy {
-            if self.changed.wait_until(&mut waiting, deadline).timed_out() {
+            if self.changed.wait_until(&mut waiting, deadline) {
                 return !waiting.busy;
             }
         }

@@ -8,14 +8,14 @@ use livemount_hand::Hand;
 use super::error::PublishError;
 use super::prepared::Claim;
 use super::session::Session;
-use crate::volume::Volume;
+use crate::served::SharedVolume;
 
 /// A volume that is served and not yet bound.
 pub(super) struct Serving {
     // Dropped before the claim: a connection that goes because its mount was taken back is no news.
     session: Session,
     claim: Claim,
-    volume: Arc<Volume>,
+    volume: Arc<SharedVolume>,
 }
 
 /// The last phase: the target shows the volume. Nothing is taken back from here on but by whoever
@@ -25,11 +25,11 @@ pub(super) struct Bound {
     pub(super) hand: Hand,
     pub(super) target: PathBuf,
     pub(super) session: Session,
-    pub(super) volume: Arc<Volume>,
+    pub(super) volume: Arc<SharedVolume>,
 }
 
 impl Serving {
-    pub(super) fn new(claim: Claim, session: Session, volume: Arc<Volume>) -> Self {
+    pub(super) fn new(claim: Claim, session: Session, volume: Arc<SharedVolume>) -> Self {
         Self {
             session,
             claim,

@@ -12,7 +12,7 @@ use fuser::{Config, Notifier, SessionACL};
 
 use super::error::PublishError;
 use crate::fs::Filesystem;
-use crate::volume::Volume;
+use crate::served::SharedVolume;
 
 /// How a connection ended that we did not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Session {
     /// Agrees with the kernel on the connection and serves it from threads of its own. `on_end` is
     /// called there when the connection ends before [`Session::closing`].
     pub(super) fn start(
-        volume: &Arc<Volume>,
+        volume: &Arc<SharedVolume>,
         device: OwnedFd,
         on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
     ) -> Result<Self, PublishError> {

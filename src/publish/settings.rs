@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::volume::{Compat, Pins};
+use livemount_volume::{Compat, Pins};
 
 /// How a volume and its commits behave.
 #[derive(Clone, Copy, Debug)]

@@ -1,22 +1,24 @@
 //! What the publisher asks of a volume: the steps of a commit that change what it shows.
 //!
-//! Called by one thread at a time for each volume. The steps that need the kernel lie between these
-//! calls and are the publisher's; nothing here waits but the drain.
+//! One step after the other, by one asker for each volume. The steps that need the kernel lie between
+//! these and are the publisher's. Nothing here waits: how long a drain lasts is told as a value.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use livemount_engine::diff::{Op, Plan};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Digest, Entry, Snapshot};
 
-use super::armed::ArmedOp;
-use super::error::FsError;
-use super::inodes::{FileType, Identity};
-use super::park::{DrainReport, Park, Parker};
-use super::state::{State, Volume};
-use super::tree::{Children, Content, NewNode, Tree};
+use crate::armed::Change;
+use crate::error::FsError;
+use crate::inodes::{FileType, Identity};
+use crate::now::Monotonic;
+use crate::number::{Inode, VersionNumber};
+use crate::park::{Committing, DrainReport, Park};
+use crate::state::State;
+use crate::tree::{Children, Content, NewNode, Tree};
 
 /// How much longer than its drain a commit may hold opens back.
 const PARK_BEYOND_DRAIN: Duration = Duration::from_secs(1);
@@ -31,36 +33,29 @@ pub enum Compat {
     Dotdata,
 }
 
-/// What a commit has begun; the drain needs it.
-#[derive(Debug)]
-pub struct Committing {
-    began: Instant,
-    until: Option<Instant>,
-}
-
 /// What the swap leaves for the kernel to be told.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
     /// The version that is current now.
-    pub version: u32,
+    pub version: VersionNumber,
     /// The mtime of everything that changed.
     pub mtime: SystemTime,
     /// The inodes whose cached attributes are wrong now.
-    pub changed: Vec<u64>,
+    pub changed: Vec<Inode>,
     /// Whether older versions were given up for the limit.
     pub dropped: bool,
-    /// One armed change for each of the plan's, in its order, and what compatibility adds.
-    pub ops: Vec<ArmedOp>,
+    /// What is armed: the plan's changes, in its order, and what compatibility adds.
+    pub changes: Arc<[Change]>,
 }
 
 /// Puts a snapshot's names below an empty folder. Tells the inodes that were made.
-pub(super) fn plant(
+pub(crate) fn plant(
     tree: &mut Tree,
-    folder: u64,
+    folder: Inode,
     snapshot: &Snapshot,
     mtime: SystemTime,
     identity: impl Fn(&RelPath, FileType) -> Identity,
-) -> Vec<u64> {
+) -> Vec<Inode> {
     let mut inodes = Vec::with_capacity(snapshot.entries.len());
     for (path, entry) in &snapshot.entries {
         let kind = if entry.is_dir() {
@@ -96,77 +91,79 @@ fn node(entry: &Entry, snapshot: &Snapshot, mtime: SystemTime) -> NewNode {
     }
 }
 
-impl Volume {
+impl State {
     /// What the volume shows when no commit is under way.
     pub fn shown(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.state.lock().shown)
+        Arc::clone(&self.shown)
+    }
+
+    /// The current version.
+    pub fn version(&self) -> VersionNumber {
+        self.version
     }
 
     /// Takes over a snapshot that differs in nothing that can be seen in files, such as the
     /// resourceVersion.
-    pub fn relabel(&self, next: Arc<Snapshot>) {
-        let mut state = self.state.lock();
-        state.history.relabelled(next.objects.clone());
-        state.current = Arc::clone(&next);
-        state.shown = next;
-    }
-
-    /// Names of `..<n>` that nobody can find any more; see `version_dirs`.
-    pub fn expired_version_dirs(&self) -> Vec<String> {
-        self.state.lock().expired(Instant::now())
+    pub fn relabel(&mut self, next: Arc<Snapshot>) {
+        self.history.relabelled(next.objects.clone());
+        self.current = Arc::clone(&next);
+        self.shown = next;
     }
 
     /// Begins a commit: new opens of the files that will change are held back from here on, and the
     /// handles that it has to wait for are known.
     pub fn begin(
-        self: &Arc<Self>,
+        &mut self,
         next: &Snapshot,
         plan: &Plan,
         drain: Duration,
-        parker: &Parker,
+        now: Monotonic,
     ) -> Committing {
-        let began = Instant::now();
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mut inos: HashSet<u64> = plan
+        let mut inos: HashSet<Inode> = plan
             .changed
             .iter()
-            .filter_map(|path| state.tree.resolve(path).ok())
+            .filter_map(|path| self.tree.resolve(path).ok())
             .collect();
-        inos.extend(state.revived(next, plan));
-        let park = Park {
-            inos,
-            until: began + drain + PARK_BEYOND_DRAIN,
-            waiting: Vec::new(),
-        };
-        let until = state
-            .handles
-            .begin_drain(began, |ino| park.inos.contains(&ino));
-        if !park.inos.is_empty() {
-            parker.watch(self, park.until);
-            state.park = Some(park);
+        inos.extend(self.revived(next, plan));
+        let until = self.handles.begin_drain(now, |ino| inos.contains(&ino));
+        let parked_until = (!inos.is_empty()).then(|| now + drain + PARK_BEYOND_DRAIN);
+        if let Some(until) = parked_until {
+            // A former commit that never came to its end may have left some: none is forgotten.
+            let waiting = self.park.take().map(|park| park.waiting);
+            self.park = Some(Park {
+                inos,
+                until,
+                waiting: waiting.unwrap_or_default(),
+            });
         }
-        Committing { began, until }
+        Committing {
+            began: now,
+            until,
+            parked_until,
+        }
     }
 
-    /// Waits until every fresh handle on a changed file has been read to its end, closed, or has had
-    /// its time.
-    pub fn drain(&self, commit: &Committing, bound: Duration) -> DrainReport {
-        let mut state = self.state.lock();
-        if let Some(until) = commit.until {
-            let until = until.min(commit.began + bound);
-            while state.handles.delaying() > 0 {
-                if self.drained.wait_until(&mut state, until).timed_out() {
-                    break;
-                }
-            }
-        }
-        let unread = state.handles.end_drain();
+    /// Until when the commit has to wait, for at most `bound` from its begin: until every fresh
+    /// handle on a changed file has been read to its end, closed, or has had its time. Nothing where
+    /// the drain is over.
+    pub fn draining(
+        &self,
+        commit: &Committing,
+        bound: Duration,
+        now: Monotonic,
+    ) -> Option<Monotonic> {
+        let until = commit.until?.min(commit.began + bound);
+        (self.handles.delaying() > 0 && now < until).then_some(until)
+    }
+
+    /// Ends the drain; who has not read by now has had his delay.
+    pub fn end_drain(&mut self, commit: &Committing, now: Monotonic) -> DrainReport {
+        let waited = commit
+            .until
+            .map_or(Duration::ZERO, |_| now.since(commit.began));
         DrainReport {
-            waited: commit
-                .until
-                .map_or(Duration::ZERO, |_| commit.began.elapsed()),
-            unread,
+            waited,
+            unread: self.handles.end_drain(),
         }
     }
 
@@ -175,19 +172,17 @@ impl Volume {
     /// page behind the new end would be zeroed in place (`truncate_pagecache` in
     /// `fuse_change_attributes`, `fs/fuse/inode.c`), under whoever has sent it but not delivered it.
     pub fn touch_shrinking(
-        &self,
+        &mut self,
         next: &Snapshot,
         plan: &Plan,
         now: SystemTime,
-    ) -> Vec<(u64, RelPath)> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mtime = now.max(state.committed + Duration::from_nanos(1));
+    ) -> Vec<(Inode, RelPath)> {
+        let mtime = now.max(self.committed + Duration::from_nanos(1));
         let mut touched = Vec::new();
         for path in &plan.changed {
             let size = next.file(path.as_str()).map_or(0, |file| file.bytes.len());
-            if let Ok(ino) = state.tree.resolve(path)
-                && let Ok(node) = state.tree.get_mut(ino)
+            if let Ok(ino) = self.tree.resolve(path)
+                && let Ok(node) = self.tree.get_mut(ino)
                 && let Content::File(bytes) = &node.content
                 && bytes.len() > size
             {
@@ -196,7 +191,7 @@ impl Volume {
             }
         }
         if !touched.is_empty() {
-            state.committed = mtime;
+            self.committed = mtime;
         }
         touched
     }
@@ -204,139 +199,115 @@ impl Volume {
     /// Makes the next snapshot's bytes and attributes current for all existing names at once, stages
     /// the added ones, and arms the changes of names and the rings.
     pub fn swap(
-        &self,
+        &mut self,
         next: &Arc<Snapshot>,
         plan: &Plan,
         compat: Compat,
-        now: SystemTime,
+        now: crate::Now,
     ) -> Result<Swapped, FsError> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let mtime = now.max(state.committed + Duration::from_nanos(1));
-        let revived = state.revived(next, plan);
-        let mut ops = state.stage(next, plan, mtime)?;
+        let mtime = now.wall.max(self.committed + Duration::from_nanos(1));
+        let mut changed = self.revived(next, plan);
+        let mut changes = self.stage(next, plan, mtime)?;
         if compat == Compat::Dotdata {
-            ops.push(ArmedOp::Dotdata);
+            changes.push(Change::Dotdata);
         }
-        let mut changed = revived;
         for path in &plan.changed {
-            let ino = state.tree.resolve(path)?;
+            let ino = self.tree.resolve(path)?;
             let new = node(&next.entries[path], next, mtime);
-            let old = state.tree.get_mut(ino)?;
+            let old = self.tree.get_mut(ino)?;
             (old.content, old.mode, old.gid, old.mtime) = (new.content, new.mode, new.gid, mtime);
             changed.push(ino);
         }
         for path in &plan.remoded {
-            let ino = state.tree.resolve(path)?;
+            let ino = self.tree.resolve(path)?;
             let new = node(&next.entries[path], next, mtime);
-            let old = state.tree.get_mut(ino)?;
+            let old = self.tree.get_mut(ino)?;
             (old.mode, old.gid) = (new.mode, new.gid);
             changed.push(ino);
         }
         if plan.root_remoded {
-            let files = state.tree.files;
-            let root = state.tree.get_mut(files)?;
+            let files = self.tree.files;
+            let root = self.tree.get_mut(files)?;
             (root.mode, root.gid) = (next.root_mode, next.gid);
             changed.push(files);
         }
-        let former = std::mem::replace(&mut state.current, Arc::clone(next));
-        let (version, weight) = (state.version, weight(&former));
-        state.retire_version_dir(former, Instant::now());
-        let dropped = state.handles.retire(version, weight);
+        let former = std::mem::replace(&mut self.current, Arc::clone(next));
+        let (version, weight) = (self.version, weight(&former));
+        self.retire_version_dir(former, now.monotonic);
+        let dropped = self.handles.retire(version, weight);
         for version in &dropped {
-            state.drop_version_dir(*version);
+            self.drop_version_dir(*version);
         }
-        state.version += 1;
-        let (version, objects) = (state.version, next.objects.clone());
-        let handles = &state.handles;
+        self.version = version.next();
+        let (version, objects) = (self.version, next.objects.clone());
+        let handles = &self.handles;
         let held = |version| handles.held(version) > 0;
-        state.history.committed(version, objects, mtime, held);
-        state.committed = mtime;
-        state.armed.arm(ops.clone());
+        self.history.committed(version, objects, mtime, held);
+        self.committed = mtime;
+        let changes: Arc<[Change]> = changes.into();
+        self.armed.arm(Arc::clone(&changes));
         Ok(Swapped {
-            version: state.version,
+            version,
             mtime,
             changed,
-            ops,
+            changes,
             dropped: !dropped.is_empty(),
         })
     }
 
-    /// Lets the opens go that the commit held back.
-    pub fn unpark(&self) {
-        Self::let_go(self.state.lock());
-    }
-
     /// How many of the armed changes were brought, by whomever, or given up.
     pub fn done(&self) -> usize {
-        self.state.lock().armed.done()
+        self.armed.done
     }
 
     /// Gives up a change, so that the next can be brought; nothing where somebody has brought it by
     /// now.
-    pub fn give_up(&self, index: usize) {
-        let mut state = self.state.lock();
-        if state.armed.done() == index {
-            state.armed.advance();
+    pub fn give_up(&mut self, index: usize) {
+        if self.armed.done == index {
+            self.armed.advance();
         }
     }
 
     /// Takes back what a swap that failed has staged.
-    pub fn abandon(&self, plan: &Plan) {
-        let mut state = self.state.lock();
-        let version = state.version + 1;
-        state.unstage(plan, version);
+    pub fn abandon(&mut self) {
+        self.unstage();
     }
 
-    /// Ends a commit. `failed` are the changes of names that could not be brought: they are not shown,
-    /// so that the next commit tries them again. Tells how many handles are on older versions.
-    pub fn finish(&self, next: Arc<Snapshot>, plan: &Plan, failed: &[Op]) -> usize {
-        let mut state = self.state.lock();
-        state.armed.disarm();
-        let version = state.version;
-        state.unstage(plan, version);
-        state.shown = if failed.is_empty() {
+    /// Ends the commit that the last swap made current. `failed` are its changes that could not be
+    /// brought: they are not shown, so that the next commit tries them again. Tells how many handles
+    /// are on older versions.
+    pub fn finish(&mut self, failed: &[Change]) -> usize {
+        self.armed.disarm();
+        self.unstage();
+        let next = Arc::clone(&self.current);
+        self.shown = if failed.is_empty() {
             next
         } else {
-            Arc::new(without(&next, &state.shown, failed))
+            Arc::new(without(&next, &self.shown, failed))
         };
-        state.handles.older(state.version)
+        self.handles.older(self.version)
     }
 
     /// How many older versions are kept for those who hold them, and how many bytes these hold.
     pub fn pinned(&self) -> (u64, u64) {
-        let state = self.state.lock();
-        state.handles.pinned(state.version)
+        self.handles.pinned(self.version)
     }
 
     /// How many older versions were dropped because too many were kept.
     pub fn dropped_pins(&self) -> u64 {
-        self.state.lock().handles.dropped
+        self.handles.dropped
     }
-}
 
-/// The name under which the `index`th addition of a version waits; never used again.
-fn stage_name(version: u32, index: usize) -> String {
-    format!("{version}-{index}")
-}
-
-/// What keeping a version costs at the most, in bytes: its contents and its names.
-pub(super) fn weight(snapshot: &Snapshot) -> u64 {
-    const NAME: u64 = 512;
-    snapshot.bytes() + NAME * snapshot.entries.len() as u64
-}
-
-impl State {
     /// Puts the added names into the stage and finds the inodes of every change.
     fn stage(
         &mut self,
         next: &Snapshot,
         plan: &Plan,
         mtime: SystemTime,
-    ) -> Result<Vec<ArmedOp>, FsError> {
+    ) -> Result<Vec<Change>, FsError> {
         let mut staged = HashMap::new();
         for (index, top) in plan.staged.iter().enumerate() {
-            let name = stage_name(self.version + 1, index);
+            let name = stage_name(self.version.next(), index);
             self.stage_one(next, top, &name, mtime)?;
             staged.insert(top, name);
         }
@@ -347,38 +318,40 @@ impl State {
         plan.ops
             .iter()
             .map(|op| {
+                let path = op.path().clone();
                 Ok(match op {
-                    Op::Rename(path) => ArmedOp::Rename {
-                        stage: staged.get(path).cloned().ok_or(FsError::NoName)?,
-                        parent: parent(path)?,
-                        name: path.name().to_owned(),
+                    Op::Rename(_) => Change::Rename {
+                        stage: staged.get(&path).cloned().ok_or(FsError::NoName)?,
+                        parent: parent(&path)?,
+                        path,
                     },
-                    Op::Ring(path) => ArmedOp::Ring {
-                        ino: self.tree.resolve(path)?,
+                    Op::Ring(_) => Change::Ring {
+                        ino: self.tree.resolve(&path)?,
+                        executable: next
+                            .file(path.as_str())
+                            .is_some_and(|file| file.mode & 0o111 != 0),
+                        path,
                     },
-                    Op::Unlink(path) => ArmedOp::Unlink {
-                        parent: parent(path)?,
-                        name: path.name().to_owned(),
+                    Op::Unlink(_) => Change::Unlink {
+                        parent: parent(&path)?,
+                        path,
                     },
-                    Op::Rmdir(path) => ArmedOp::Rmdir {
-                        parent: parent(path)?,
-                        name: path.name().to_owned(),
+                    Op::Rmdir(_) => Change::Rmdir {
+                        parent: parent(&path)?,
+                        path,
                     },
                 })
             })
             .collect()
     }
 
-    /// Drops what a version has staged and nobody has renamed in.
-    fn unstage(&mut self, plan: &Plan, version: u32) {
-        let stage = self.tree.stage;
-        for index in 0..plan.staged.len() {
-            self.tree.discard(stage, &stage_name(version, index));
-        }
+    /// Drops what is staged and nobody has renamed in.
+    fn unstage(&mut self) {
+        self.tree.discard_below(self.tree.stage);
     }
 
     /// The files that come back while somebody still holds them: staging gives them new bytes.
-    fn revived(&self, next: &Snapshot, plan: &Plan) -> Vec<u64> {
+    fn revived(&self, next: &Snapshot, plan: &Plan) -> Vec<Inode> {
         plan.staged
             .iter()
             .flat_map(|top| subtree(next, top))
@@ -422,6 +395,17 @@ impl State {
     }
 }
 
+/// The name under which the `index`th addition of a version waits; never used again.
+fn stage_name(version: VersionNumber, index: usize) -> String {
+    format!("{version}-{index}")
+}
+
+/// What keeping a version costs at the most, in bytes: its contents and its names.
+pub(crate) fn weight(snapshot: &Snapshot) -> u64 {
+    const NAME: u64 = 512;
+    snapshot.bytes() + NAME * snapshot.entries.len() as u64
+}
+
 /// A name of a snapshot and all below it.
 fn subtree<'s>(
     snapshot: &'s Snapshot,
@@ -436,25 +420,25 @@ fn subtree<'s>(
 
 /// The next snapshot less what could not be brought: names that did not appear, and with the names
 /// that did not go.
-fn without(next: &Snapshot, former: &Snapshot, failed: &[Op]) -> Snapshot {
+fn without(next: &Snapshot, former: &Snapshot, failed: &[Change]) -> Snapshot {
     let mut shown = next.clone();
-    for op in failed {
-        if let Op::Rename(path) = op {
+    for change in failed {
+        if let Change::Rename { path, .. } = change {
             shown
                 .entries
                 .retain(|name, _| name != path && !name.is_below(path));
         }
     }
-    for op in failed {
-        if let Op::Ring(path) = op
+    for change in failed {
+        if let Change::Ring { path, .. } = change
             && let Some(Entry::File(file)) = shown.entries.get_mut(path)
         {
             // Its bytes are there, but nobody was told: changed until somebody is.
             file.digest = Digest(!file.digest.0);
         }
     }
-    for op in failed {
-        if let Op::Unlink(path) | Op::Rmdir(path) = op
+    for change in failed {
+        if let Change::Unlink { path, .. } | Change::Rmdir { path, .. } = change
             && let Some(entry) = former.entries.get(path)
         {
             shown.entries.insert(path.clone(), entry.clone());

@@ -12,23 +12,24 @@ use livemount_engine::object::Bytes;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::HashKey;
 
-use super::error::FsError;
-use super::inodes::{FileType, Identity, ROOT, number, usable};
+use crate::error::FsError;
+use crate::inodes::{FileType, Identity, ROOT, number, usable};
+use crate::number::Inode;
 
 /// A folder's children twice: by name for LOOKUP, by number for a READDIR whose offsets stay right
 /// while names come and go.
-#[derive(Debug, Default)]
-pub(super) struct Children {
-    by_name: HashMap<Box<str>, u64>,
-    by_number: BTreeMap<u64, Box<str>>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Children {
+    by_name: HashMap<Box<str>, Inode>,
+    by_number: BTreeMap<Inode, Box<str>>,
 }
 
 impl Children {
-    pub(super) fn get(&self, name: &str) -> Option<u64> {
+    pub(crate) fn get(&self, name: &str) -> Option<Inode> {
         self.by_name.get(name).copied()
     }
 
-    pub(super) fn after(&self, number: u64) -> impl Iterator<Item = (u64, &str)> {
+    pub(crate) fn after(&self, number: Inode) -> impl Iterator<Item = (Inode, &str)> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.by_number
             .range((Excluded(number), Unbounded))
@@ -39,12 +40,12 @@ impl Children {
         self.by_name.is_empty()
     }
 
-    fn insert(&mut self, name: &str, ino: u64) {
+    pub(crate) fn insert(&mut self, name: &str, ino: Inode) {
         self.by_name.insert(name.into(), ino);
         self.by_number.insert(ino, name.into());
     }
 
-    fn remove(&mut self, name: &str) -> Option<u64> {
+    fn remove(&mut self, name: &str) -> Option<Inode> {
         let ino = self.by_name.remove(name)?;
         self.by_number.remove(&ino);
         Some(ino)
@@ -52,8 +53,8 @@ impl Children {
 }
 
 /// What an inode holds.
-#[derive(Debug)]
-pub(super) enum Content {
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
     Dir(Children),
     File(Bytes),
     /// `..data`, which leads to the current version's folder.
@@ -61,29 +62,29 @@ pub(super) enum Content {
 }
 
 /// One inode.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) identity: Identity,
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) identity: Identity,
     /// The folder that holds the name; its own number for the root.
-    pub(super) parent: u64,
-    pub(super) content: Content,
+    pub(crate) parent: Inode,
+    pub(crate) content: Content,
     /// Permission bits.
-    pub(super) mode: u16,
-    pub(super) gid: u32,
-    pub(super) mtime: SystemTime,
+    pub(crate) mode: u16,
+    pub(crate) gid: u32,
+    pub(crate) mtime: SystemTime,
     /// Whether a name leads here. Without one the inode answers with link count 0 until the kernel
     /// forgets it.
-    pub(super) linked: bool,
+    pub(crate) linked: bool,
     /// Tells an inode from an earlier one of the same number.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// Whether it came back while the kernel still knew it.
-    pub(super) revived: bool,
+    pub(crate) revived: bool,
     /// How often the kernel was told of this inode and has not yet forgotten.
-    lookups: u64,
+    pub(crate) lookups: u64,
 }
 
 impl Node {
-    pub(super) fn file_type(&self) -> FileType {
+    pub(crate) fn file_type(&self) -> FileType {
         match self.content {
             Content::Dir(_) => FileType::Dir,
             Content::File(_) => FileType::File,
@@ -93,27 +94,27 @@ impl Node {
 }
 
 /// What a new name is made of.
-pub(super) struct NewNode {
-    pub(super) content: Content,
-    pub(super) mode: u16,
-    pub(super) gid: u32,
-    pub(super) mtime: SystemTime,
+pub(crate) struct NewNode {
+    pub(crate) content: Content,
+    pub(crate) mode: u16,
+    pub(crate) gid: u32,
+    pub(crate) mtime: SystemTime,
 }
 
 /// All inodes of a volume.
-#[derive(Debug)]
-pub(super) struct Tree {
-    key: HashKey,
-    nodes: HashMap<u64, Node>,
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    pub(crate) key: HashKey,
+    pub(crate) nodes: HashMap<Inode, Node>,
     /// The volume's own folder, `/files`.
-    pub(super) files: u64,
+    pub(crate) files: Inode,
     /// The folder of staged names, `/stage`.
-    pub(super) stage: u64,
+    pub(crate) stage: Inode,
 }
 
 impl Tree {
     /// A tree with `/`, `/files` and `/stage`, and no name of the volume.
-    pub(super) fn new(key: HashKey, root_mode: u16, gid: u32, now: SystemTime) -> Self {
+    pub(crate) fn new(key: HashKey, root_mode: u16, gid: u32, now: SystemTime) -> Self {
         let dir = |identity, mode| Node {
             identity,
             parent: ROOT,
@@ -138,7 +139,7 @@ impl Tree {
         tree
     }
 
-    fn attach_fixed(&mut self, name: &str, node: Node) -> u64 {
+    fn attach_fixed(&mut self, name: &str, node: Node) -> Inode {
         let ino = self.free_number(&node.identity);
         self.nodes.insert(ino, node);
         if let Some(Content::Dir(children)) = self.nodes.get_mut(&ROOT).map(|n| &mut n.content) {
@@ -148,7 +149,7 @@ impl Tree {
     }
 
     /// The number for an identity: the one that it has, or that is free.
-    fn free_number(&self, identity: &Identity) -> u64 {
+    fn free_number(&self, identity: &Identity) -> Inode {
         let mut attempt = 0;
         loop {
             let ino = number(&self.key, identity, attempt);
@@ -160,39 +161,39 @@ impl Tree {
         }
     }
 
-    pub(super) fn get(&self, ino: u64) -> Result<&Node, FsError> {
+    pub(crate) fn get(&self, ino: Inode) -> Result<&Node, FsError> {
         self.nodes.get(&ino).ok_or(FsError::Stale)
     }
 
-    pub(super) fn get_mut(&mut self, ino: u64) -> Result<&mut Node, FsError> {
+    pub(crate) fn get_mut(&mut self, ino: Inode) -> Result<&mut Node, FsError> {
         self.nodes.get_mut(&ino).ok_or(FsError::Stale)
     }
 
-    pub(super) fn children(&self, ino: u64) -> Result<&Children, FsError> {
+    pub(crate) fn children(&self, ino: Inode) -> Result<&Children, FsError> {
         match &self.get(ino)?.content {
             Content::Dir(children) => Ok(children),
             Content::File(_) | Content::Dotdata => Err(FsError::NotDir),
         }
     }
 
-    fn children_mut(&mut self, ino: u64) -> Result<&mut Children, FsError> {
+    fn children_mut(&mut self, ino: Inode) -> Result<&mut Children, FsError> {
         match &mut self.get_mut(ino)?.content {
             Content::Dir(children) => Ok(children),
             Content::File(_) | Content::Dotdata => Err(FsError::NotDir),
         }
     }
 
-    pub(super) fn child(&self, parent: u64, name: &str) -> Result<u64, FsError> {
+    pub(crate) fn child(&self, parent: Inode, name: &str) -> Result<Inode, FsError> {
         self.children(parent)?.get(name).ok_or(FsError::NoName)
     }
 
     /// The number behind a path of the volume that is shown now.
-    pub(super) fn resolve(&self, path: &RelPath) -> Result<u64, FsError> {
+    pub(crate) fn resolve(&self, path: &RelPath) -> Result<Inode, FsError> {
         self.resolve_below(self.files, path)
     }
 
     /// The number behind a path below a folder.
-    pub(super) fn resolve_below(&self, folder: u64, path: &RelPath) -> Result<u64, FsError> {
+    pub(crate) fn resolve_below(&self, folder: Inode, path: &RelPath) -> Result<Inode, FsError> {
         path.as_str()
             .split('/')
             .try_fold(folder, |folder, name| self.child(folder, name))
@@ -200,13 +201,13 @@ impl Tree {
 
     /// Puts a name into a folder: a staged one, one of the first snapshot, one of a version directory. A path's
     /// identity is where the name will be in the volume, wherever it is staged.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
-        parent: u64,
+        parent: Inode,
         name: &str,
         identity: Identity,
         new: NewNode,
-    ) -> Result<u64, FsError> {
+    ) -> Result<Inode, FsError> {
         if self.children(parent)?.get(name).is_some() {
             return Err(FsError::Exists);
         }
@@ -216,7 +217,12 @@ impl Tree {
     }
 
     /// Makes an inode that no listing shows.
-    pub(super) fn insert_unnamed(&mut self, parent: u64, identity: Identity, new: NewNode) -> u64 {
+    pub(crate) fn insert_unnamed(
+        &mut self,
+        parent: Inode,
+        identity: Identity,
+        new: NewNode,
+    ) -> Inode {
         let ino = self.free_number(&identity);
         let former = self.nodes.get(&ino).filter(|node| node.lookups > 0);
         let lookups = former.map_or(0, |node| node.lookups);
@@ -246,23 +252,23 @@ impl Tree {
     }
 
     /// The inode with this identity, where it exists.
-    pub(super) fn find(&self, identity: &Identity) -> Option<u64> {
+    pub(crate) fn find(&self, identity: &Identity) -> Option<Inode> {
         let ino = self.free_number(identity);
         self.nodes.contains_key(&ino).then_some(ino)
     }
 
     /// Takes inodes out of the table, whoever knows them: they are stale from then on.
-    pub(super) fn drop_all(&mut self, inodes: impl IntoIterator<Item = u64>) {
+    pub(crate) fn drop_all(&mut self, inodes: impl IntoIterator<Item = Inode>) {
         for ino in inodes {
             self.nodes.remove(&ino);
         }
     }
 
     /// Moves a name, as RENAME does. Never over another.
-    pub(super) fn rename(
+    pub(crate) fn rename(
         &mut self,
-        from: (u64, &str),
-        to: (u64, &str),
+        from: (Inode, &str),
+        to: (Inode, &str),
         now: SystemTime,
     ) -> Result<(), FsError> {
         let ino = self.child(from.0, from.1)?;
@@ -277,9 +283,9 @@ impl Tree {
     }
 
     /// Takes a name away, as UNLINK and RMDIR do. The inode stays while the kernel knows it.
-    pub(super) fn remove(
+    pub(crate) fn remove(
         &mut self,
-        parent: u64,
+        parent: Inode,
         name: &str,
         kind: FileType,
         now: SystemTime,
@@ -299,26 +305,27 @@ impl Tree {
         Ok(())
     }
 
-    /// Drops a staged name that was never renamed in, with all below it.
-    pub(super) fn discard(&mut self, parent: u64, name: &str) {
-        let Ok(ino) = self.child(parent, name) else {
-            return;
-        };
-        let below: Vec<Box<str>> = self
-            .children(ino)
+    /// Drops every name below a folder, with all that it holds: staged names that were never renamed
+    /// in.
+    pub(crate) fn discard_below(&mut self, folder: Inode) {
+        let names: Vec<Box<str>> = self
+            .children(folder)
             .map(|children| children.by_name.keys().cloned().collect())
             .unwrap_or_default();
-        for name in below {
-            self.discard(ino, &name);
+        for name in names {
+            let Ok(ino) = self.child(folder, &name) else {
+                continue;
+            };
+            self.discard_below(ino);
+            if let Ok(children) = self.children_mut(folder) {
+                children.remove(&name);
+            }
+            self.unname(ino);
         }
-        if let Ok(children) = self.children_mut(parent) {
-            children.remove(name);
-        }
-        self.unname(ino);
     }
 
     /// Notes that no name leads to an inode any more.
-    pub(super) fn unname(&mut self, ino: u64) {
+    pub(crate) fn unname(&mut self, ino: Inode) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.linked = false;
             if node.lookups == 0 {
@@ -328,21 +335,21 @@ impl Tree {
     }
 
     /// Notes that a folder's names changed.
-    pub(super) fn changed(&mut self, folder: u64, now: SystemTime) {
+    pub(crate) fn changed(&mut self, folder: Inode, now: SystemTime) {
         if let Some(node) = self.nodes.get_mut(&folder) {
             node.mtime = node.mtime.max(now);
         }
     }
 
     /// Notes that the kernel was told of an inode.
-    pub(super) fn looked_up(&mut self, ino: u64) {
+    pub(crate) fn looked_up(&mut self, ino: Inode) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.lookups += 1;
         }
     }
 
     /// Notes that the kernel forgot an inode; one without a name goes with its last lookup.
-    pub(super) fn forget(&mut self, ino: u64, count: u64) {
+    pub(crate) fn forget(&mut self, ino: Inode, count: u64) {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return;
         };
@@ -353,7 +360,7 @@ impl Tree {
     }
 
     /// How many inodes are known, those without a name included.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
 }

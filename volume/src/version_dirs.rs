@@ -8,19 +8,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::Snapshot;
 
-use super::commit_ops;
-use super::error::FsError;
-use super::inodes::{FileType, Identity};
-use super::state::State;
-use super::tree::{Children, Content, NewNode};
+use crate::commit_ops;
+use crate::error::FsError;
+use crate::inodes::{FileType, Identity};
+use crate::now::Monotonic;
+use crate::number::{Inode, VersionNumber};
+use crate::state::State;
+use crate::tree::{Children, Content, NewNode};
 
 /// The link's name.
-pub(crate) const DOTDATA: &str = "..data";
+pub const DOTDATA: &str = "..data";
 
 /// How long the name `..<n>` outlives its version: who has just read the link still gets there.
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,48 +30,60 @@ const GRACE: Duration = Duration::from_secs(2);
 const RECENT: usize = 8;
 
 /// A version's folder that somebody has looked up.
-#[derive(Debug)]
-struct VersionDir {
-    inodes: Vec<u64>,
+#[derive(Clone, Debug)]
+pub(crate) struct VersionDir {
+    pub(crate) inodes: Vec<Inode>,
     /// What the kernel knows of it, all inodes together.
-    lookups: u64,
+    pub(crate) lookups: u64,
     /// Its version is an older one, and counts as open.
-    held: bool,
+    pub(crate) held: bool,
 }
 
-struct Former {
-    version: u32,
-    snapshot: Arc<Snapshot>,
-    retired: Instant,
+#[derive(Clone, Debug)]
+pub(crate) struct Former {
+    pub(crate) version: VersionNumber,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) retired: Monotonic,
 }
 
 /// The versions that can be seen as folders.
-#[derive(Default)]
-pub(super) struct VersionDirs {
-    seen: BTreeMap<u32, VersionDir>,
-    recent: VecDeque<Former>,
+#[derive(Clone, Debug)]
+pub(crate) struct VersionDirs {
+    pub(crate) seen: BTreeMap<VersionNumber, VersionDir>,
+    pub(crate) recent: VecDeque<Former>,
     /// Which commit's rename made the present `..data`.
-    dotdata: u32,
+    pub(crate) dotdata: VersionNumber,
     /// Which commit prepared one last; the same, unless its rename failed.
-    prepared: u32,
+    pub(crate) prepared: VersionNumber,
+}
+
+impl Default for VersionDirs {
+    fn default() -> Self {
+        Self {
+            seen: BTreeMap::new(),
+            recent: VecDeque::new(),
+            dotdata: VersionNumber(0),
+            prepared: VersionNumber(0),
+        }
+    }
 }
 
 /// The version that a name `..<n>` means.
-fn version_of(name: &str) -> Option<u32> {
+fn version_of(name: &str) -> Option<VersionNumber> {
     let digits = name.strip_prefix("..")?;
     let version: u32 = digits.parse().ok()?;
     // One version, one name.
-    (version.to_string() == digits).then_some(version)
+    (version.to_string() == digits).then_some(VersionNumber(version))
 }
 
 impl State {
     /// What `..data` leads to.
-    pub(super) fn dotdata_target(&self) -> String {
+    pub(crate) fn dotdata_target(&self) -> String {
         format!("..{}", self.version)
     }
 
     /// A reserved name of the volume's root.
-    pub(super) fn reserved(&mut self, name: &str) -> Result<u64, FsError> {
+    pub(crate) fn reserved(&mut self, name: &str, now: Monotonic) -> Result<Inode, FsError> {
         if name == DOTDATA {
             return Ok(self.dotdata(self.version_dirs.dotdata));
         }
@@ -77,11 +91,11 @@ impl State {
         if version == self.version {
             return Ok(self.version_dir(version, &Arc::clone(&self.current)));
         }
-        let now = Instant::now();
-        let former =
-            self.version_dirs.recent.iter().find(|former| {
-                former.version == version && now.duration_since(former.retired) < GRACE
-            });
+        let former = self
+            .version_dirs
+            .recent
+            .iter()
+            .find(|former| former.version == version && now.since(former.retired) < GRACE);
         let snapshot = former.map(|former| Arc::clone(&former.snapshot));
         match snapshot {
             Some(snapshot) => Ok(self.version_dir(version, &snapshot)),
@@ -90,7 +104,7 @@ impl State {
     }
 
     /// The link that the commit of a version made.
-    pub(super) fn dotdata(&mut self, version: u32) -> u64 {
+    pub(crate) fn dotdata(&mut self, version: VersionNumber) -> Inode {
         let identity = Identity::Dotdata(version);
         if let Some(ino) = self.tree.find(&identity) {
             return ino;
@@ -106,7 +120,7 @@ impl State {
 
     /// The link that the commit of a version is about to put in place. One that an earlier commit
     /// prepared in vain has no name and goes with the kernel's last look at it.
-    pub(super) fn prepare_dotdata(&mut self, version: u32) -> u64 {
+    pub(crate) fn prepare_dotdata(&mut self, version: VersionNumber) -> Inode {
         let former = std::mem::replace(&mut self.version_dirs.prepared, version);
         if former != version
             && former != self.version_dirs.dotdata
@@ -118,7 +132,7 @@ impl State {
     }
 
     /// Puts the link of a version in the place of the one before.
-    pub(super) fn replace_dotdata(&mut self, version: u32) {
+    pub(crate) fn replace_dotdata(&mut self, version: VersionNumber) {
         let former = self.dotdata(self.version_dirs.dotdata);
         self.dotdata(version);
         self.version_dirs.dotdata = version;
@@ -128,7 +142,7 @@ impl State {
     }
 
     /// The folder of a version.
-    fn version_dir(&mut self, version: u32, snapshot: &Snapshot) -> u64 {
+    fn version_dir(&mut self, version: VersionNumber, snapshot: &Snapshot) -> Inode {
         let identity =
             |kind, path: Option<&RelPath>| Identity::VersionDir(version, kind, path.cloned());
         if let Some(root) = self.tree.find(&identity(FileType::Dir, None)) {
@@ -162,15 +176,15 @@ impl State {
     }
 
     /// Notes that the kernel was told of an inode.
-    pub(super) fn looked_up(&mut self, ino: u64) {
+    pub(crate) fn looked_up(&mut self, ino: Inode) {
         self.tree.looked_up(ino);
         if let Some(dir) = self.version_dir_of(ino) {
             dir.lookups += 1;
         }
     }
 
-    /// Notes that the kernel forgot an inode.
-    pub(super) fn forget(&mut self, ino: u64, count: u64) {
+    /// FORGET: the kernel drops so many of its lookups.
+    pub fn forget(&mut self, ino: Inode, count: u64) {
         if let Some(dir) = self.version_dir_of(ino) {
             dir.lookups = dir.lookups.saturating_sub(count);
         }
@@ -189,20 +203,20 @@ impl State {
     }
 
     /// The version below whose folder an inode lies.
-    pub(super) fn version_seen(&self, ino: u64) -> Option<u32> {
+    pub(crate) fn version_seen(&self, ino: Inode) -> Option<VersionNumber> {
         match self.tree.get(ino).map(|node| &node.identity) {
             Ok(Identity::VersionDir(version, ..)) => Some(*version),
             _ => None,
         }
     }
 
-    fn version_dir_of(&mut self, ino: u64) -> Option<&mut VersionDir> {
+    fn version_dir_of(&mut self, ino: Inode) -> Option<&mut VersionDir> {
         let version = self.version_seen(ino)?;
         self.version_dirs.seen.get_mut(&version)
     }
 
     /// Takes a version's folder away; who still knows it gets ESTALE.
-    pub(super) fn drop_version_dir(&mut self, version: u32) {
+    pub(crate) fn drop_version_dir(&mut self, version: VersionNumber) {
         if let Some(dir) = self.version_dirs.seen.remove(&version) {
             self.tree.drop_all(dir.inodes);
             if dir.held {
@@ -212,7 +226,7 @@ impl State {
     }
 
     /// The current version becomes a former one.
-    pub(super) fn retire_version_dir(&mut self, former: Arc<Snapshot>, now: Instant) {
+    pub(crate) fn retire_version_dir(&mut self, former: Arc<Snapshot>, now: Monotonic) {
         let version = self.version;
         match self.version_dirs.seen.get_mut(&version) {
             Some(dir) if dir.lookups > 0 => {
@@ -222,7 +236,7 @@ impl State {
             _ => self.drop_version_dir(version),
         }
         let recent = &mut self.version_dirs.recent;
-        recent.retain(|former| now.duration_since(former.retired) < GRACE);
+        recent.retain(|former| now.since(former.retired) < GRACE);
         recent.truncate(RECENT - 1);
         recent.push_front(Former {
             version,
@@ -231,13 +245,14 @@ impl State {
         });
     }
 
-    /// The names of folders that nobody can find any more, though the kernel may still have them in
+    /// The names `..<n>` of folders that nobody can find any more, though the kernel may still have them in
     /// its cache: looking at one makes it forget, unless somebody holds it.
-    pub(super) fn expired(&self, now: Instant) -> Vec<String> {
-        let fresh = |version: u32| {
-            self.version_dirs.recent.iter().any(|former| {
-                former.version == version && now.duration_since(former.retired) < GRACE
-            })
+    pub fn expired_version_dirs(&self, now: Monotonic) -> Vec<String> {
+        let fresh = |version: VersionNumber| {
+            self.version_dirs
+                .recent
+                .iter()
+                .any(|former| former.version == version && now.since(former.retired) < GRACE)
         };
         self.version_dirs
             .seen

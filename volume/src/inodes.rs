@@ -6,12 +6,13 @@
 
 use std::hash::Hasher;
 
+use crate::number::{Inode, VersionNumber};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::HashKey;
 use siphasher::sip::SipHasher13;
 
 /// The root of the detached mount (`FUSE_ROOT_ID`, `fuse.h`).
-pub const ROOT: u64 = 1;
+pub const ROOT: Inode = Inode(1);
 
 const MASK: u64 = (1 << 53) - 1;
 
@@ -29,19 +30,19 @@ pub enum FileType {
 
 /// What a number stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// `/`, `/files` or `/stage`.
     Fixed(&'static str),
     /// A path of the volume.
     Path(FileType, RelPath),
     /// A path of one version, below `..<n>`; none for that folder itself.
-    VersionDir(u32, FileType, Option<RelPath>),
+    VersionDir(VersionNumber, FileType, Option<RelPath>),
     /// `..data`; a new inode each time that a rename has replaced it, with the version that did.
-    Dotdata(u32),
+    Dotdata(VersionNumber),
 }
 
 /// The `attempt`th number for an identity: 0 at first, one more for each number that was taken.
-pub(super) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> u64 {
+pub(crate) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> Inode {
     let mut hasher = SipHasher13::new_with_key(&key.0);
     match identity {
         Identity::Fixed(name) => {
@@ -60,21 +61,21 @@ pub(super) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> u64 {
                 FileType::Dir => 3,
                 FileType::File | FileType::Symlink => 4,
             });
-            hasher.write_u32(*version);
+            hasher.write_u32(version.0);
             hasher.write(path.as_ref().map_or("", RelPath::as_str).as_bytes());
         }
         Identity::Dotdata(version) => {
             hasher.write_u8(5);
-            hasher.write_u32(*version);
+            hasher.write_u32(version.0);
         }
     }
     hasher.write_u32(attempt);
-    hasher.finish() & MASK
+    Inode(hasher.finish() & MASK)
 }
 
 /// Whether a number may be given out at all. 1 is the root's; 1 and 2 are also the folder offsets of
 /// `.` and `..`; 2^32-1 is what 32-bit programs take for an error.
-pub(super) fn usable(number: u64) -> bool {
+pub(crate) fn usable(Inode(number): Inode) -> bool {
     number > 2 && number != u64::from(u32::MAX)
 }
 
@@ -89,7 +90,7 @@ mod tests {
         let file = Identity::Path(FileType::File, path("a"));
         let base = number(&key, &file, 0);
         assert_eq!(base, number(&key, &file, 0));
-        assert!(base <= MASK);
+        assert!(base.0 <= MASK);
         for other in [
             number(&key, &Identity::Path(FileType::Dir, path("a")), 0),
             number(&key, &Identity::Path(FileType::File, path("b")), 0),
@@ -103,8 +104,8 @@ mod tests {
     #[test]
     fn reserved_numbers_are_not_given_out() {
         for reserved in [0, 1, 2, 4_294_967_295] {
-            assert!(!usable(reserved));
+            assert!(!usable(Inode(reserved)));
         }
-        assert!(usable(3));
+        assert!(usable(Inode(3)));
     }
 }

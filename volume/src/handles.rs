@@ -4,15 +4,17 @@
 //! can serve it; which file is in every request. Handles never say anything about names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use livemount_engine::object::Bytes;
 
-use super::error::FsError;
+use crate::error::FsError;
+use crate::now::Monotonic;
+use crate::number::{HandleNumber, Inode, VersionNumber};
 
 /// How long after its open an unread handle may still delay a commit: the time in which a program
 /// stats what it opened and reads that many bytes (promise 4).
-pub(super) const FRESH: Duration = Duration::from_secs(1);
+pub(crate) const FRESH: Duration = Duration::from_secs(1);
 
 /// How much of the past open handles may keep (promise 3). Beyond either limit the oldest
 /// version is dropped.
@@ -42,7 +44,7 @@ impl Default for Pins {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The handle's number: version in the high half, a serial number in the low one.
-    pub number: u64,
+    pub number: HandleNumber,
 }
 
 /// Through what a READ came.
@@ -54,19 +56,19 @@ pub enum Reader {
     PageCache,
 }
 
-#[derive(Debug)]
-pub(super) struct Handle {
-    pub(super) ino: u64,
-    pub(super) version: u32,
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(crate) ino: Inode,
+    pub(crate) version: VersionNumber,
     /// The pinned contents; gone once the version was dropped for the limit.
-    bytes: Option<Bytes>,
-    opened: Instant,
-    phase: Phase,
+    pub(crate) bytes: Option<Bytes>,
+    pub(crate) opened: Monotonic,
+    pub(crate) phase: Phase,
 }
 
 /// How far a handle's reader is, as far as a drain cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     /// A ring's: nothing is read through it.
     Writer,
     /// Not yet read to its end.
@@ -79,43 +81,43 @@ enum Phase {
     Finished,
 }
 
-#[derive(Debug, Default)]
-struct Pinned {
-    opens: usize,
-    bytes: u64,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pinned {
+    pub(crate) opens: usize,
+    pub(crate) bytes: u64,
 }
 
 /// All handles of a volume.
-#[derive(Debug, Default)]
-pub(super) struct Handles {
-    open: HashMap<u64, Handle>,
-    serial: u32,
-    versions: BTreeMap<u32, Pinned>,
-    limit: Pins,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handles {
+    pub(crate) open: HashMap<HandleNumber, Handle>,
+    pub(crate) serial: u32,
+    pub(crate) versions: BTreeMap<VersionNumber, Pinned>,
+    pub(crate) limit: Pins,
     /// How many handles the drain still waits for.
-    delaying: usize,
+    pub(crate) delaying: usize,
     /// How many older versions were dropped for the limit.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Handles {
     /// None yet, and how many older versions they may keep.
-    pub(super) fn new(limit: Pins) -> Self {
+    pub(crate) fn new(limit: Pins) -> Self {
         Self {
             limit,
             ..Self::default()
         }
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
-        ino: u64,
-        version: u32,
+        ino: Inode,
+        version: VersionNumber,
         bytes: Option<Bytes>,
-        now: Instant,
-    ) -> u64 {
+        now: Monotonic,
+    ) -> HandleNumber {
         let number = loop {
-            let number = u64::from(version) << 32 | u64::from(self.serial);
+            let number = HandleNumber::new(version, self.serial);
             self.serial = self.serial.wrapping_add(1);
             if !self.open.contains_key(&number) {
                 break number;
@@ -143,10 +145,10 @@ impl Handles {
     }
 
     /// The pinned contents of a handle. Tells whether the drain waits for nobody any more.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
-        number: u64,
-        ino: u64,
+        number: HandleNumber,
+        ino: Inode,
         end: u64,
     ) -> Result<(Bytes, bool), FsError> {
         let handle = self.open.get_mut(&number).ok_or(FsError::Stale)?;
@@ -163,7 +165,7 @@ impl Handles {
     }
 
     /// Closes a handle. Tells whether the drain waits for nobody any more.
-    pub(super) fn release(&mut self, number: u64) -> bool {
+    pub(crate) fn release(&mut self, number: HandleNumber) -> bool {
         let Some(handle) = self.open.remove(&number) else {
             return false;
         };
@@ -180,11 +182,11 @@ impl Handles {
     }
 
     /// Marks the handles that a commit has to wait for. Returns until when the last of them is fresh.
-    pub(super) fn begin_drain(
+    pub(crate) fn begin_drain(
         &mut self,
-        now: Instant,
-        changes: impl Fn(u64) -> bool,
-    ) -> Option<Instant> {
+        now: Monotonic,
+        changes: impl Fn(Inode) -> bool,
+    ) -> Option<Monotonic> {
         let mut until = None;
         for handle in self.open.values_mut() {
             let stale = handle.opened + FRESH;
@@ -197,12 +199,12 @@ impl Handles {
         until
     }
 
-    pub(super) fn delaying(&self) -> usize {
+    pub(crate) fn delaying(&self) -> usize {
         self.delaying
     }
 
     /// Ends the drain. Those still unread have had their delay; returns how many.
-    pub(super) fn end_drain(&mut self) -> usize {
+    pub(crate) fn end_drain(&mut self) -> usize {
         let unread = self.delaying;
         if unread > 0 {
             for handle in self.open.values_mut() {
@@ -216,23 +218,23 @@ impl Handles {
     }
 
     /// How many handles and folders hold a version.
-    pub(super) fn held(&self, version: u32) -> usize {
+    pub(crate) fn held(&self, version: VersionNumber) -> usize {
         self.versions.get(&version).map_or(0, |pinned| pinned.opens)
     }
 
     /// Counts whoever holds a version's folder as one more open.
-    pub(super) fn hold(&mut self, version: u32, bytes: u64) {
+    pub(crate) fn hold(&mut self, version: VersionNumber, bytes: u64) {
         let pinned = self.versions.entry(version).or_default();
         pinned.opens += 1;
         pinned.bytes = bytes;
     }
 
     /// Nobody holds that folder any more.
-    pub(super) fn unhold(&mut self, version: u32) {
+    pub(crate) fn unhold(&mut self, version: VersionNumber) {
         self.close(version);
     }
 
-    fn close(&mut self, version: u32) {
+    fn close(&mut self, version: VersionNumber) {
         if let Some(pinned) = self.versions.get_mut(&version) {
             pinned.opens -= 1;
             if pinned.opens == 0 {
@@ -243,7 +245,7 @@ impl Handles {
 
     /// Moves on to the next version: the former becomes an older one that holds `bytes`, and the
     /// oldest go where the limit is passed; their handles read ESTALE from then on. Tells which went.
-    pub(super) fn retire(&mut self, former: u32, bytes: u64) -> Vec<u32> {
+    pub(crate) fn retire(&mut self, former: VersionNumber, bytes: u64) -> Vec<VersionNumber> {
         match self.versions.get_mut(&former) {
             Some(pinned) if pinned.opens > 0 => pinned.bytes = bytes,
             _ => {
@@ -251,7 +253,7 @@ impl Handles {
             }
         }
         let limit = self.limit;
-        let over = |versions: &BTreeMap<u32, Pinned>| {
+        let over = |versions: &BTreeMap<VersionNumber, Pinned>| {
             versions.len() > limit.versions
                 || versions.values().map(|pinned| pinned.bytes).sum::<u64>() > limit.bytes
         };
@@ -270,7 +272,7 @@ impl Handles {
     }
 
     /// How many versions before `current` are held, and how many bytes these hold.
-    pub(super) fn pinned(&self, current: u32) -> (u64, u64) {
+    pub(crate) fn pinned(&self, current: VersionNumber) -> (u64, u64) {
         let older = self.versions.range(..current);
         older.fold((0, 0), |(versions, bytes), (_, pinned)| {
             (versions + 1, bytes + pinned.bytes)
@@ -278,7 +280,7 @@ impl Handles {
     }
 
     /// How many handles are open on versions before `current`, rings not counted.
-    pub(super) fn older(&self, current: u32) -> usize {
+    pub(crate) fn older(&self, current: VersionNumber) -> usize {
         self.open
             .values()
             .filter(|handle| handle.version != current && handle.phase != Phase::Writer)

@@ -1,11 +1,11 @@
-//! The volume on plain data: no mount, no kernel.
+//! The volume on plain data: no mount, no kernel, no thread, and a clock that the test sets.
 
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use livemount_engine::diff::{Op, plan};
+use livemount_engine::diff::{Op, Plan, plan};
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::path::RelPath;
 use livemount_engine::render::render;
@@ -15,7 +15,6 @@ use livemount_engine::spec::{Item, Mode, Source, Spec};
 use super::*;
 
 const KEY: HashKey = HashKey([3; 16]);
-const LONG: Duration = Duration::from_secs(60);
 
 fn path(path: &str) -> RelPath {
     RelPath::new(path).expect("a legal path")
@@ -59,10 +58,82 @@ fn snapshot(files: &[(&str, &str)]) -> Arc<Snapshot> {
     Arc::new(rendered.snapshot)
 }
 
+/// A volume with a clock. Opens that were let go are remembered by their tickets.
+struct Volume {
+    state: RefCell<State>,
+    start: SystemTime,
+    clock: Cell<Duration>,
+    answered: RefCell<HashMap<Ticket, Result<Opened, FsError>>>,
+}
+
+impl Volume {
+    fn now(&self) -> Now {
+        self.clock.set(self.clock.get() + Duration::from_micros(1));
+        Now {
+            monotonic: Monotonic(self.clock.get()),
+            wall: self.start + self.clock.get(),
+        }
+    }
+
+    fn ask<A>(&self, question: impl FnOnce(&mut State) -> A) -> A {
+        question(&mut self.state.borrow_mut())
+    }
+
+    fn lookup(&self, parent: Inode, name: &str) -> Result<Looked, FsError> {
+        let now = self.now().monotonic;
+        self.ask(|state| state.lookup(parent, name, now))
+    }
+
+    fn open(&self, ino: Inode, write: bool) -> OpenAnswer {
+        let now = self.now();
+        self.ask(|state| state.open(ino, write, now))
+    }
+
+    fn list(
+        &self,
+        ino: Inode,
+        offset: u64,
+        fill: impl FnMut(&Listed<'_>) -> bool,
+    ) -> Result<(), FsError> {
+        self.ask(|state| state.list(ino, offset, fill))
+    }
+
+    fn begin(&self, next: &Snapshot, plan: &Plan) -> Committing {
+        let now = self.now().monotonic;
+        self.ask(|state| state.begin(next, plan, Duration::ZERO, now))
+    }
+
+    fn drain(&self, commit: &Committing) -> DrainReport {
+        let now = self.now().monotonic;
+        assert_eq!(
+            self.ask(|state| state.draining(commit, Duration::ZERO, now)),
+            None,
+            "no time to wait"
+        );
+        self.ask(|state| state.end_drain(commit, now))
+    }
+
+    fn swap_at(
+        &self,
+        next: &Arc<Snapshot>,
+        plan: &Plan,
+        compat: Compat,
+        wall: SystemTime,
+    ) -> Result<Swapped, FsError> {
+        let monotonic = self.now().monotonic;
+        self.ask(|state| state.swap(next, plan, compat, Now { monotonic, wall }))
+    }
+
+    fn unpark(&self) {
+        let now = self.now();
+        let let_go = self.ask(|state| state.unpark(now));
+        self.answered.borrow_mut().extend(let_go);
+    }
+}
+
 struct Fixture {
-    volume: Arc<Volume>,
-    parker: Parker,
-    files: u64,
+    volume: Volume,
+    files: Inode,
 }
 
 impl Fixture {
@@ -71,85 +142,96 @@ impl Fixture {
     }
 
     fn with_pins(files: &[(&str, &str)], pins: Pins) -> Self {
-        let volume = Volume::new("test", KEY, snapshot(files), pins, SystemTime::now());
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let state = State::new(KEY, snapshot(files), pins, start);
+        let volume = Volume {
+            state: RefCell::new(state),
+            start,
+            clock: Cell::default(),
+            answered: RefCell::default(),
+        };
         let files = volume.lookup(ROOT, "files").expect("files/").attr.ino;
-        Self {
-            volume,
-            parker: Parker::start().expect("a thread"),
-            files,
-        }
+        Self { volume, files }
     }
 
-    fn ino(&self, name: &str) -> u64 {
+    fn ino(&self, name: &str) -> Inode {
         self.volume.lookup(self.files, name).expect(name).attr.ino
     }
 
-    fn open(&self, ino: u64) -> Receiver<Result<Opened, FsError>> {
-        let (tell, answer) = channel();
-        self.volume.open(ino, false, move |opened| {
-            tell.send(opened).expect("the test listens");
-        });
-        answer
+    fn attr(&self, ino: Inode) -> Result<Attr, FsError> {
+        self.volume.ask(|state| state.attr(ino))
     }
 
-    fn opened(&self, ino: u64) -> u64 {
-        let answer = self.open(ino).try_recv().expect("answered at once");
-        answer.expect("opens").number
+    fn forget(&self, ino: Inode, count: u64) {
+        self.volume.ask(|state| state.forget(ino, count));
     }
 
-    fn read(&self, ino: u64, handle: u64, reader: Reader) -> Result<String, FsError> {
-        let (bytes, part) = self.volume.read(ino, handle, (0, 4096), reader)?;
-        Ok(String::from_utf8_lossy(&bytes[part]).into_owned())
-    }
-
-    fn bring(&self, op: &ArmedOp) -> Result<(), FsError> {
-        let volume = &self.volume;
-        match op {
-            ArmedOp::Rename {
-                stage,
-                parent,
-                name,
-            } => {
-                let from = volume.lookup(ROOT, "stage")?.attr.ino;
-                volume.rename((from, stage), (*parent, name))
-            }
-            ArmedOp::Ring { ino } => volume.ring(*ino).map(drop),
-            ArmedOp::Unlink { parent, name } => volume.unlink(*parent, name),
-            ArmedOp::Rmdir { parent, name } => volume.rmdir(*parent, name),
-            ArmedOp::Dotdata => {
-                let from = volume.lookup(ROOT, "stage")?.attr.ino;
-                volume.rename((from, DOTDATA), (self.files, DOTDATA))
-            }
+    fn opened(&self, ino: Inode) -> HandleNumber {
+        match self.volume.open(ino, false) {
+            OpenAnswer::Now(opened) => opened.expect("opens").number,
+            OpenAnswer::Parked(_) => panic!("answered at once"),
         }
     }
 
-    fn swap(&self, next: &Arc<Snapshot>) -> (livemount_engine::diff::Plan, Swapped) {
-        let plan = plan(&self.volume.shown(), next);
-        let committing = self.volume.begin(next, &plan, Duration::ZERO, &self.parker);
-        self.volume.drain(&committing, Duration::ZERO);
+    fn read(&self, ino: Inode, handle: HandleNumber, reader: Reader) -> Result<String, FsError> {
+        let answer = self
+            .volume
+            .ask(|state| state.read(ino, handle, (0, 4096), reader))?;
+        Ok(String::from_utf8_lossy(&answer.bytes[answer.part]).into_owned())
+    }
+
+    fn bring(&self, change: &Change) -> Result<(), FsError> {
+        let stage = self.volume.lookup(ROOT, "stage")?.attr.ino;
+        self.volume.ask(|state| match change {
+            Change::Rename {
+                stage: staged,
+                parent,
+                path,
+            } => state.rename((stage, staged), (*parent, path.name())),
+            Change::Ring { ino, .. } => state.ring(*ino).map(drop),
+            Change::Unlink { parent, path } => state.unlink(*parent, path.name()),
+            Change::Rmdir { parent, path } => state.rmdir(*parent, path.name()),
+            Change::Dotdata => state.rename((stage, DOTDATA), (self.files, DOTDATA)),
+        })
+    }
+
+    fn shown(&self) -> Arc<Snapshot> {
+        self.volume.ask(|state| state.shown())
+    }
+
+    fn swap(&self, next: &Arc<Snapshot>) -> (Plan, Swapped) {
+        let plan = plan(&self.shown(), next);
+        let committing = self.volume.begin(next, &plan);
+        self.volume.drain(&committing);
+        let now = self.volume.now().wall;
         let swapped = self
             .volume
-            .swap(next, &plan, Compat::None, SystemTime::now())
+            .swap_at(next, &plan, Compat::None, now)
             .expect("fits");
         self.volume.unpark();
         (plan, swapped)
     }
 
+    fn finish(&self, failed: &[Change]) {
+        self.volume.ask(|state| state.finish(failed));
+    }
+
     fn commit(&self, files: &[(&str, &str)]) -> Swapped {
-        let next = snapshot(files);
-        let (plan, swapped) = self.swap(&next);
-        for op in &swapped.ops {
-            self.bring(op).expect("armed");
+        let (_, swapped) = self.swap(&snapshot(files));
+        for change in &*swapped.changes {
+            self.bring(change).expect("armed");
         }
-        self.volume.finish(next, &plan, &[]);
+        self.finish(&[]);
         swapped
     }
 
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        let listed = self.volume.list(self.files, 2, |line| {
-            names.push(line.name.to_owned());
-            false
+        let listed = self.volume.ask(|state| {
+            state.list(self.files, 2, |line| {
+                names.push(line.name.to_owned());
+                false
+            })
         });
         listed.expect("a folder");
         names.sort();
@@ -179,10 +261,7 @@ fn a_folder_that_comes_back_while_it_is_held_is_another_one_of_its_number() {
     let fixture = Fixture::new(&[("d/b", "1")]);
     let dead = fixture.volume.lookup(fixture.files, "d").expect("d");
     fixture.commit(&[("x", "")]);
-    assert_eq!(
-        fixture.volume.attr(dead.attr.ino).map(|attr| attr.nlink),
-        Ok(0)
-    );
+    assert_eq!(fixture.attr(dead.attr.ino).map(|attr| attr.nlink), Ok(0));
     fixture.commit(&[("d/b", "2")]);
     let back = fixture.volume.lookup(fixture.files, "d").expect("d");
     assert_eq!(back.attr.ino, dead.attr.ino);
@@ -196,7 +275,7 @@ fn a_folder_that_comes_back_while_it_is_held_is_another_one_of_its_number() {
 fn a_ring_pins_nothing() {
     let fixture = Fixture::new(&[("a", "0")]);
     let a = fixture.ino("a");
-    let handles: Vec<u64> = (1..=Pins::DEFAULT.versions)
+    let handles: Vec<HandleNumber> = (1..=Pins::DEFAULT.versions)
         .map(|version| {
             let handle = fixture.opened(a);
             fixture.commit(&[("a", &version.to_string())]);
@@ -205,15 +284,12 @@ fn a_ring_pins_nothing() {
         .collect();
     for round in 0..5 {
         let next = snapshot(&[("a", &format!("round {round}"))]);
-        let (plan, swapped) = fixture.swap(&next);
+        let (_, swapped) = fixture.swap(&next);
         // The ring's handle is open until after the next commit has begun.
-        let (tell, answer) = channel();
-        fixture.volume.open(a, true, move |opened| {
-            tell.send(opened).expect("the test listens");
-        });
-        answer.try_recv().expect("answered at once").expect("armed");
-        fixture.bring(&swapped.ops[0]).expect("armed");
-        fixture.volume.finish(next, &plan, &[]);
+        let opened = fixture.volume.open(a, true);
+        assert!(matches!(opened, OpenAnswer::Now(Ok(_))), "armed");
+        fixture.bring(&swapped.changes[0]).expect("armed");
+        fixture.finish(&[]);
     }
     assert_eq!(fixture.read(a, handles[0], Reader::Handle), Ok("0".into()));
 }
@@ -233,7 +309,7 @@ fn promise_3_a_handle_reads_what_it_opened_and_the_page_cache_what_is_current() 
         fixture.read(a, fixture.opened(a), Reader::Handle),
         Ok("new!".into())
     );
-    let other = fixture.ino("a") ^ 1;
+    let other = Inode(fixture.ino("a").0 ^ 1);
     assert_eq!(
         fixture.read(other, handle, Reader::Handle),
         Err(FsError::Stale)
@@ -244,16 +320,16 @@ fn promise_3_a_handle_reads_what_it_opened_and_the_page_cache_what_is_current() 
 fn a_handles_number_names_its_version() {
     let fixture = Fixture::new(&[("a", "1")]);
     let a = fixture.ino("a");
-    assert_eq!(fixture.opened(a) >> 32, 1);
+    assert_eq!(fixture.opened(a).0 >> 32, 1);
     fixture.commit(&[("a", "2")]);
-    assert_eq!(fixture.opened(a) >> 32, 2);
+    assert_eq!(fixture.opened(a).0 >> 32, 2);
 }
 
 #[test]
 fn the_oldest_pins_go_beyond_the_limit_and_read_estale() {
     let fixture = Fixture::new(&[("a", "0")]);
     let a = fixture.ino("a");
-    let handles: Vec<u64> = (1..=Pins::DEFAULT.versions + 1)
+    let handles: Vec<HandleNumber> = (1..=Pins::DEFAULT.versions + 1)
         .map(|version| {
             let handle = fixture.opened(a);
             fixture.commit(&[("a", &version.to_string())]);
@@ -265,9 +341,9 @@ fn the_oldest_pins_go_beyond_the_limit_and_read_estale() {
         Err(FsError::Stale)
     );
     assert_eq!(fixture.read(a, handles[1], Reader::Handle), Ok("1".into()));
-    assert_eq!(fixture.volume.dropped_pins(), 1);
+    assert_eq!(fixture.volume.ask(|state| state.dropped_pins()), 1);
     for handle in handles {
-        fixture.volume.release(handle);
+        fixture.volume.ask(|state| state.release(handle));
     }
 }
 
@@ -279,7 +355,7 @@ fn promise_3_a_volume_keeps_as_many_bytes_as_it_was_asked_to() {
     };
     let fixture = Fixture::with_pins(&[("a", "0000")], pins);
     let a = fixture.ino("a");
-    let handles: Vec<u64> = (1..=4)
+    let handles: Vec<HandleNumber> = (1..=4)
         .map(|version: u32| {
             let handle = fixture.opened(a);
             fixture.commit(&[("a", &version.to_string().repeat(4))]);
@@ -300,164 +376,89 @@ fn promise_3_a_volume_keeps_as_many_bytes_as_it_was_asked_to() {
             Ok("3333".into())
         ]
     );
-    assert_eq!(fixture.volume.dropped_pins(), 2);
-}
-
-#[test]
-fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
-    let fixture = Fixture::new(&[("a", "12"), ("b", "")]);
-    let a = fixture.ino("a");
-    let handle = fixture.opened(a);
-    let next = snapshot(&[("a", "3"), ("b", "")]);
-    let plan = plan(&fixture.volume.shown(), &next);
-
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
-    let volume = Arc::clone(&fixture.volume);
-    let drain = std::thread::spawn(move || volume.drain(&committing, LONG));
-    // Half of it is not all of it.
-    let half = fixture.volume.read(a, handle, (0, 1), Reader::Handle);
-    assert!(half.is_ok());
-    assert!(fixture.volume.state.lock().handles.delaying() > 0);
-    fixture.read(a, handle, Reader::Handle).expect("reads");
-    let report = drain.join().expect("the drain ends");
-    assert_eq!(report.unread, 0);
-    fixture.volume.unpark();
-
-    let late = fixture.opened(a);
-    for unread in [1, 0] {
-        let committing = fixture
-            .volume
-            .begin(&next, &plan, Duration::ZERO, &fixture.parker);
-        let report = fixture.volume.drain(&committing, Duration::ZERO);
-        assert_eq!(report.unread, unread, "a handle delays one commit only");
-        fixture.volume.unpark();
-    }
-    fixture.volume.release(late);
+    assert_eq!(fixture.volume.ask(|state| state.dropped_pins()), 2);
 }
 
 #[test]
 fn promise_4_a_handle_is_fresh_for_a_second() {
     use super::handles::{FRESH, Handles};
-    let opened = Instant::now();
+    let opened = Monotonic(Duration::from_secs(100));
     let mut handles = Handles::new(Pins::DEFAULT);
-    handles.open(7, 1, Some(Bytes::from("unread")), opened);
+    handles.open(
+        Inode(7),
+        VersionNumber(1),
+        Some(Bytes::from("unread")),
+        opened,
+    );
     let all = |_| true;
     let later = opened + FRESH;
     assert_eq!(handles.begin_drain(later, all), None, "a second old");
     let just = opened + Duration::from_nanos(999_999_999);
-    assert_eq!(handles.begin_drain(just, |ino| ino != 7), None, "another's");
+    assert_eq!(
+        handles.begin_drain(just, |ino| ino != Inode(7)),
+        None,
+        "another's"
+    );
     assert_eq!(handles.begin_drain(just, all), Some(later));
     assert_eq!(FRESH, Duration::from_secs(1));
-}
-
-#[test]
-fn promise_4_who_holds_one_file_unread_waits_for_the_drain_at_the_next() {
-    let fixture = Fixture::new(&[("a", "old"), ("b", "old")]);
-    let (a, b) = (fixture.ino("a"), fixture.ino("b"));
-    fixture.opened(a);
-    let next = snapshot(&[("a", "new"), ("b", "new")]);
-    let plan = plan(&fixture.volume.shown(), &next);
-    let bound = Duration::from_millis(1);
-    let committing = fixture.volume.begin(&next, &plan, bound, &fixture.parker);
-    let parked = fixture.open(b);
-    let report = fixture.volume.drain(&committing, bound);
-    assert_eq!(
-        report.unread, 1,
-        "a is not read while its holder waits for b"
-    );
-    assert!(parked.try_recv().is_err(), "held back by its own holder");
-    fixture.volume.unpark();
-    assert!(parked.try_recv().expect("let go").is_ok());
-}
-
-#[test]
-fn promise_4_opens_of_changing_files_wait_and_see_the_new_version() {
-    let fixture = Fixture::new(&[("a", "old"), ("b", "same")]);
-    let (a, b) = (fixture.ino("a"), fixture.ino("b"));
-    let next = snapshot(&[("a", "new"), ("b", "same")]);
-    let plan = plan(&fixture.volume.shown(), &next);
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
-    let parked = fixture.open(a);
-    assert!(parked.try_recv().is_err(), "held back");
-    fixture.opened(b);
-    fixture.volume.drain(&committing, LONG);
-    fixture
-        .volume
-        .swap(&next, &plan, Compat::None, SystemTime::now())
-        .expect("fits");
-    assert!(
-        parked.try_recv().is_err(),
-        "held back until the kernel knows"
-    );
-    fixture.volume.unpark();
-    let handle = parked.try_recv().expect("let go").expect("opens").number;
-    assert_eq!(fixture.read(a, handle, Reader::Handle), Ok("new".into()));
-}
-
-#[test]
-fn parked_opens_are_let_go_when_the_publisher_cannot() {
-    let fixture = Fixture::new(&[("a", "old")]);
-    let next = snapshot(&[("a", "new")]);
-    let plan = plan(&fixture.volume.shown(), &next);
-    fixture
-        .volume
-        .begin(&next, &plan, Duration::ZERO, &fixture.parker);
-    let parked = fixture.open(fixture.ino("a"));
-    // The publisher never goes on; the timer answers.
-    let opened = parked.recv_timeout(LONG).expect("the timer lets it go");
-    assert!(opened.is_ok());
 }
 
 #[test]
 fn promise_5_names_change_only_inside_their_operation() {
     let fixture = Fixture::new(&[("a", "1"), ("gone", "")]);
     let next = snapshot(&[("a", "2"), ("dir/new", "1")]);
-    let (plan, swapped) = fixture.swap(&next);
+    let (_, swapped) = fixture.swap(&next);
     assert_eq!(fixture.names(), ["a", "gone"], "the swap moves no name");
-    fixture.bring(&swapped.ops[0]).expect("the rename is live");
+    fixture
+        .bring(&swapped.changes[0])
+        .expect("the rename is live");
     assert_eq!(fixture.names(), ["a", "dir", "gone"]);
     let dir = fixture.ino("dir");
     assert!(
         fixture.volume.lookup(dir, "new").is_ok(),
         "complete at once"
     );
-    for op in &swapped.ops[1..] {
+    for op in &swapped.changes[1..] {
         fixture.bring(op).expect("live in its turn");
     }
     assert_eq!(fixture.names(), ["a", "dir"]);
-    fixture.volume.finish(next, &plan, &[]);
+    fixture.finish(&[]);
 }
 
 #[test]
 fn promise_9_nothing_unarmed_is_done() {
     let fixture = Fixture::new(&[("a", "1"), ("gone", "")]);
     let a = fixture.ino("a");
-    let write = |ino| {
-        let (tell, answer) = channel();
-        fixture.volume.open(ino, true, move |opened| {
-            tell.send(opened).expect("the test listens");
-        });
-        answer.try_recv().expect("answered at once")
+    let write = |ino| match fixture.volume.open(ino, true) {
+        OpenAnswer::Now(opened) => opened,
+        OpenAnswer::Parked(_) => panic!("answered at once"),
     };
     assert_eq!(write(a), Err(FsError::ReadOnly));
-    assert_eq!(fixture.volume.ring(a), Err(FsError::ReadOnly));
     assert_eq!(
-        fixture.volume.unlink(fixture.files, "gone"),
-        Err(FsError::ReadOnly)
-    );
-    assert_eq!(
-        fixture.volume.rmdir(fixture.files, "gone"),
+        fixture.volume.ask(|state| state.ring(a)),
         Err(FsError::ReadOnly)
     );
     assert_eq!(
         fixture
             .volume
-            .rename((fixture.files, "a"), (fixture.files, "b")),
+            .ask(|state| state.unlink(fixture.files, "gone")),
+        Err(FsError::ReadOnly)
+    );
+    assert_eq!(
+        fixture
+            .volume
+            .ask(|state| state.rmdir(fixture.files, "gone")),
+        Err(FsError::ReadOnly)
+    );
+    assert_eq!(
+        fixture
+            .volume
+            .ask(|state| state.rename((fixture.files, "a"), (fixture.files, "b"))),
         Err(FsError::ReadOnly)
     );
     let next = snapshot(&[("a", "2")]);
     let (_, swapped) = fixture.swap(&next);
-    let [ring, unlink] = &swapped.ops[..] else {
+    let [ring, unlink] = &swapped.changes[..] else {
         panic!("one ring and one unlink");
     };
     assert_eq!(
@@ -475,41 +476,43 @@ fn promise_9_nothing_unarmed_is_done() {
 fn what_could_not_be_brought_is_planned_again() {
     let fixture = Fixture::new(&[("a", "1"), ("gone", "")]);
     let next = snapshot(&[("a", "1"), ("dir/new", "1")]);
-    let (plan_1, _) = fixture.swap(&next);
+    let (plan_1, swapped_1) = fixture.swap(&next);
     let failed = [Op::Rename(path("dir")), Op::Unlink(path("gone"))];
     assert_eq!(plan_1.ops, failed);
     for index in 0..failed.len() {
-        fixture.volume.give_up(index);
+        fixture.volume.ask(|state| state.give_up(index));
     }
-    fixture.volume.finish(Arc::clone(&next), &plan_1, &failed);
+    fixture.finish(&swapped_1.changes);
     assert_eq!(fixture.names(), ["a", "gone"]);
-    assert_eq!(plan(&fixture.volume.shown(), &next).ops, failed);
-    let (plan_2, swapped) = fixture.swap(&next);
-    for op in &swapped.ops {
-        fixture.bring(op).expect("armed again");
+    assert_eq!(plan(&fixture.shown(), &next).ops, failed);
+    let (_, swapped) = fixture.swap(&next);
+    for change in &*swapped.changes {
+        fixture.bring(change).expect("armed again");
     }
-    fixture.volume.finish(next, &plan_2, &[]);
+    fixture.finish(&[]);
     assert_eq!(fixture.names(), ["a", "dir"]);
 }
 
 #[test]
 fn a_dotdata_that_could_not_be_put_in_place_goes() {
     let fixture = Fixture::new(&[("a", "0")]);
-    let inodes = |fixture: &Fixture| fixture.volume.usage().0;
+    let inodes = |fixture: &Fixture| fixture.volume.ask(|state| state.usage()).0;
     let mut kept = Vec::new();
     for round in 1..=10 {
         let next = snapshot(&[("a", &round.to_string())]);
-        let plan = plan(&fixture.volume.shown(), &next);
-        let now = SystemTime::now();
-        let swapped = fixture.volume.swap(&next, &plan, Compat::Dotdata, now);
+        let plan = plan(&fixture.shown(), &next);
+        let now = fixture.volume.now().wall;
+        let swapped = fixture.volume.swap_at(&next, &plan, Compat::Dotdata, now);
         let swapped = swapped.expect("fits");
-        fixture.bring(&swapped.ops[0]).expect("the ring is live");
+        fixture
+            .bring(&swapped.changes[0])
+            .expect("the ring is live");
         // The kernel looks the prepared link up, and then its rename does not come.
         let stage = fixture.volume.lookup(ROOT, "stage").expect("stage/").attr;
         let link = fixture.volume.lookup(stage.ino, DOTDATA).expect("prepared");
-        fixture.volume.give_up(1);
-        fixture.volume.finish(next, &plan, &[]);
-        fixture.volume.forget(link.attr.ino, 1);
+        fixture.volume.ask(|state| state.give_up(1));
+        fixture.finish(&[]);
+        fixture.forget(link.attr.ino, 1);
         kept.push(inodes(&fixture));
     }
     assert_eq!(kept[9], kept[0], "inodes after each commit: {kept:?}");
@@ -518,16 +521,16 @@ fn a_dotdata_that_could_not_be_put_in_place_goes() {
 #[test]
 fn promise_8_mtime_moves_forward_when_the_clock_does_not() {
     let fixture = Fixture::new(&[("a", "1")]);
-    let mtime = |fixture: &Fixture| fixture.volume.attr(fixture.ino("a")).expect("a").mtime;
+    let mtime = |fixture: &Fixture| fixture.attr(fixture.ino("a")).expect("a").mtime;
     let mut last = mtime(&fixture);
     for text in ["2", "1", "2"] {
         let next = snapshot(&[("a", text)]);
-        let plan = plan(&fixture.volume.shown(), &next);
+        let plan = plan(&fixture.shown(), &next);
         fixture
             .volume
-            .swap(&next, &plan, Compat::None, SystemTime::UNIX_EPOCH)
+            .swap_at(&next, &plan, Compat::None, SystemTime::UNIX_EPOCH)
             .expect("fits");
-        fixture.volume.finish(next, &plan, &[]);
+        fixture.finish(&[]);
         assert!(mtime(&fixture) > last);
         last = mtime(&fixture);
     }
@@ -539,15 +542,15 @@ fn a_removed_name_answers_its_last_bytes_until_it_is_forgotten() {
     let a = fixture.ino("a");
     let handle = fixture.opened(a);
     fixture.commit(&[("b", "")]);
-    let attr = fixture.volume.attr(a).expect("still known");
+    let attr = fixture.attr(a).expect("still known");
     assert_eq!((attr.nlink, attr.size), (0, 4));
     assert_eq!(
         fixture.read(a, handle, Reader::PageCache),
         Ok("last".into())
     );
     assert_eq!(fixture.read(a, handle, Reader::Handle), Ok("last".into()));
-    fixture.volume.forget(a, 1);
-    assert_eq!(fixture.volume.attr(a), Err(FsError::Stale), "never ENOENT");
+    fixture.forget(a, 1);
+    assert_eq!(fixture.attr(a), Err(FsError::Stale), "never ENOENT");
 }
 
 #[test]
@@ -590,13 +593,39 @@ fn a_listing_that_goes_on_after_changes_shows_what_stays_once() {
 }
 
 #[test]
-fn a_drain_with_nobody_to_wait_for_does_not_wait() {
-    let fixture = Fixture::new(&[("a", "1")]);
-    let next = snapshot(&[("a", "2")]);
-    let plan = plan(&fixture.volume.shown(), &next);
-    let began = Instant::now();
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
-    let report = fixture.volume.drain(&committing, LONG);
-    assert_eq!(report, DrainReport::default());
-    assert!(began.elapsed() < LONG);
+fn a_parked_open_comes_out_once_with_what_is_current_then() {
+    let fixture = Fixture::new(&[("a", "old"), ("b", "old")]);
+    let (a, b) = (fixture.ino("a"), fixture.ino("b"));
+    let next = snapshot(&[("a", "new"), ("b", "new")]);
+    let plan = plan(&fixture.shown(), &next);
+    let first = fixture.volume.begin(&next, &plan);
+    let parked = |ino| match fixture.volume.open(ino, false) {
+        OpenAnswer::Parked(ticket) => ticket,
+        OpenAnswer::Now(_) => panic!("held back"),
+    };
+    let early = [parked(b), parked(a)];
+    // A commit that was begun and never ended leaves its opens to the next one.
+    let second = fixture.volume.begin(&next, &plan);
+    assert!(second.parked_until > first.parked_until);
+    let late = parked(a);
+    let now = fixture.volume.now().wall;
+    let swapped = fixture.volume.swap_at(&next, &plan, Compat::None, now);
+    swapped.expect("fits");
+    let until = second.parked_until.expect("both change");
+    let at = |monotonic| Now {
+        monotonic,
+        wall: now,
+    };
+    let just = Monotonic(until.0.saturating_sub(Duration::from_nanos(1)));
+    let let_go = |now| fixture.volume.ask(|state| state.unpark_due(now));
+    assert_eq!(let_go(at(just)), [], "not yet");
+    let answers = let_go(at(until));
+    let tickets: Vec<Ticket> = answers.iter().map(|(ticket, _)| *ticket).collect();
+    assert_eq!(tickets, [early[0], early[1], late], "in their order");
+    for (ino, (_, opened)) in [b, a, a].into_iter().zip(answers) {
+        let handle = opened.expect("opens").number;
+        assert_eq!(fixture.read(ino, handle, Reader::Handle), Ok("new".into()));
+    }
+    fixture.volume.unpark();
+    assert!(fixture.volume.answered.borrow().is_empty(), "once");
 }

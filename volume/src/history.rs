@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use livemount_engine::snapshot::ObjectVersion;
 
+use crate::number::VersionNumber;
+
 /// How many versions before the current one are told, held or not.
 const TOLD: usize = 32;
 
@@ -14,7 +16,7 @@ const TOLD: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// Its number, 1 for the volume's first.
-    pub version: u32,
+    pub version: VersionNumber,
     /// The objects that it shows.
     pub objects: Vec<ObjectVersion>,
     /// When it became current.
@@ -28,17 +30,17 @@ pub struct Served {
 }
 
 /// The versions of a volume, the newest first.
-#[derive(Debug, Default)]
-pub(super) struct History(VecDeque<Served>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History(pub(crate) VecDeque<Served>);
 
 impl History {
     /// A version becomes current.
-    pub(super) fn committed(
+    pub(crate) fn committed(
         &mut self,
-        version: u32,
+        version: VersionNumber,
         objects: Vec<ObjectVersion>,
         at: SystemTime,
-        held: impl Fn(u32) -> bool,
+        held: impl Fn(VersionNumber) -> bool,
     ) {
         // The last ones, and those that somebody holds, of which there are as many as the volume's
         // `Pins` allow.
@@ -58,14 +60,14 @@ impl History {
     }
 
     /// The current version's objects have other versions now, with the same contents.
-    pub(super) fn relabelled(&mut self, objects: Vec<ObjectVersion>) {
+    pub(crate) fn relabelled(&mut self, objects: Vec<ObjectVersion>) {
         if let Some(current) = self.0.front_mut() {
             current.objects = objects;
         }
     }
 
     /// A file of a version is opened.
-    pub(super) fn opened(&mut self, version: u32, at: SystemTime) {
+    pub(crate) fn opened(&mut self, version: VersionNumber, at: SystemTime) {
         if let Some(served) = self.0.iter_mut().find(|served| served.version == version) {
             served.first_open.get_or_insert(at);
             served.last_open = Some(at);
@@ -73,7 +75,7 @@ impl History {
     }
 
     /// All that is remembered, the newest first.
-    pub(super) fn all(&self, held: impl Fn(u32) -> usize) -> Vec<Served> {
+    pub(crate) fn all(&self, held: impl Fn(VersionNumber) -> usize) -> Vec<Served> {
         let mut all: Vec<Served> = self.0.iter().cloned().collect();
         for served in &mut all {
             served.held = held(served.version);
