@@ -33,13 +33,15 @@ pub(super) fn write(path: &Path, objects: &[&str]) {
     fs::write(path, manifest(objects)).expect("written");
 }
 
-fn replace(path: &Path, objects: &[&str]) {
+/// Writes beside a file and renames onto it, as `sed -i` does.
+pub(super) fn replace(path: &Path, text: &str) {
     let beside = path.with_file_name(".new");
-    write(&beside, objects);
+    fs::write(&beside, text).expect("written");
     fs::rename(beside, path).expect("renamed");
 }
 
-fn link(target: &str, at: &Path) {
+/// Makes a symlink, or swaps the one that is there.
+pub(super) fn link(target: &str, at: &Path) {
     let beside = at.with_file_name(".link");
     symlink(target, &beside).expect("linked");
     fs::rename(beside, at).expect("renamed");
@@ -112,7 +114,7 @@ impl Watched {
     }
 
     fn replace(&self, name: &str, objects: &[&str]) {
-        replace(&self.at("dir").join(name), objects);
+        replace(&self.at("dir").join(name), &manifest(objects));
     }
 
     fn remove(&self, name: &str) {

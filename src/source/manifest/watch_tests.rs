@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::directory_tests::{link, replace};
 use super::inotify_watches::{Changes, PathChange};
 use super::read_options::ReadOptions;
 use super::{Manifests, Objects, Reading, SourceError, open};
@@ -75,9 +76,8 @@ impl Watched {
         self.folder.path().join(name)
     }
 
-    /// Writes beside the file and renames onto it, as `sed -i` does.
     fn replace(&self, name: &str, n: u32) {
-        replace(&self.at(name), n);
+        replace(&self.at(name), &manifest(n));
     }
 
     async fn reading(&mut self) -> Reading {
@@ -105,18 +105,6 @@ impl Watched {
 
 fn write(path: &Path, n: u32) {
     fs::write(path, manifest(n)).expect("written");
-}
-
-fn replace(path: &Path, n: u32) {
-    let beside = path.with_file_name("new");
-    write(&beside, n);
-    fs::rename(beside, path).expect("renamed");
-}
-
-fn link(target: &str, at: &Path) {
-    let beside = at.with_file_name("link");
-    symlink(target, &beside).expect("linked");
-    fs::rename(beside, at).expect("renamed");
 }
 
 fn one(folder: &Path) {
@@ -210,7 +198,7 @@ async fn whatever_a_hasty_writer_does_only_whole_versions_arrive_and_the_last_do
     let writer = std::thread::spawn(move || {
         for n in 2..=LAST {
             if n % 3 == 0 {
-                replace(&path, n);
+                replace(&path, &manifest(n));
                 continue;
             }
             let mut file = File::create(&path).expect("opened");
