@@ -2,7 +2,7 @@
 //! volume sources, and the messages between daemon and hand.
 //!
 //! Each function takes an input and panics where a rule is broken. The fuzz targets call them with
-//! what libFuzzer makes up, `tests/fuzz.rs` of the root crate with the corpus and with damaged
+//! what libFuzzer makes up, `tests/repository/fuzz.rs` of the root crate with the corpus and with damaged
 //! copies of it: the file is compiled into both. Time and memory are bounded by whoever calls.
 
 use std::collections::{BTreeMap, BTreeSet};

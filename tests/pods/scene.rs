@@ -215,7 +215,7 @@ pub async fn says(pod: &Pod, script: &str, expected: &str) {
 }
 
 /// The manifests of `kubectl apply -k deploy/secrets`, which are those of deploy/ and one more. The
-/// kustomizations add nothing of their own; tests/deploy.rs looks after that.
+/// kustomizations add nothing of their own; tests/repository/deploy.rs looks after that.
 fn deployed() -> Vec<PathBuf> {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     [

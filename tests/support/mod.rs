@@ -5,7 +5,7 @@
 //! that a test's result never depends on how fast it is scheduled. Nothing here touches a mount
 //! except where a test asks for it: a helper that did could hang with the daemon it watches over.
 
-// Each test binary compiles this module for itself and uses a part of it.
+// The benchmark compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 // A helper that cannot go on ends its test; the message is all there is to document.
 #![allow(clippy::missing_panics_doc)]

@@ -1,0 +1,366 @@
+//! The rules that a compiler cannot keep: which room may name which, that every file opens with its
+//! reason (docs/ARCHITECTURE.md), and that each clause of docs/SEMANTICS.md has a test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room and what it must not name. "One way down" is told as absences.
+const ABSENCES: &[(&str, &[&str])] = &[
+    (
+        "engine/src",
+        &[
+            "tokio",
+            "kube::",
+            "fuser",
+            "tonic",
+            "parking_lot",
+            // A time may be told to it; it looks at no clock.
+            "::now(",
+            "Instant",
+            "std::thread",
+        ],
+    ),
+    (
+        "hand/src",
+        &[
+            "tokio",
+            "kube::",
+            "fuser::",
+            "livemount_engine",
+            "livemount::",
+        ],
+    ),
+    (
+        "volume/src",
+        &[
+            "fuser",
+            "tokio",
+            "livemount_hand",
+            "livemount::",
+            "parking_lot",
+            // What time it is comes as an argument.
+            "::now(",
+            "Instant",
+            "std::thread",
+        ],
+    ),
+    (
+        "src/served",
+        &[
+            "fuser",
+            "tokio",
+            "livemount_hand",
+            "crate::publish",
+            "crate::fs",
+            "crate::source",
+            "crate::mount",
+        ],
+    ),
+    (
+        "src/fs",
+        &[
+            "tokio",
+            "livemount_hand",
+            "crate::publish",
+            "crate::source",
+            "crate::mount",
+            "crate::observe",
+        ],
+    ),
+    (
+        "src/publish",
+        &["tokio", "crate::source", "crate::mount", "crate::cli"],
+    ),
+    (
+        "src/source",
+        &[
+            "fuser",
+            "livemount_hand",
+            "crate::publish",
+            "crate::volume::",
+            "crate::volume;",
+            "crate::fs",
+            "crate::mount",
+        ],
+    ),
+    (
+        "src/observe/mod.rs",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    (
+        "src/observe/log.rs",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    ("src/observe/metrics.rs", &["fuser", "tokio", "crate::"]),
+    (
+        "src/observe/metrics",
+        &["fuser", "tokio", "kube::", "crate::"],
+    ),
+    ("src/observe/http.rs", &["fuser", "kube::", "crate::"]),
+    (
+        "src/observe/events.rs",
+        &["fuser", "crate::publish", "crate::source", "crate::mount"],
+    ),
+    (
+        "src/observe/events",
+        &["fuser", "crate::publish", "crate::source", "crate::mount"],
+    ),
+    (
+        "src/report.rs",
+        &["fuser", "tokio", "crate::publish", "crate::status"],
+    ),
+    (
+        "src/status",
+        &["fuser", "tokio", "crate::fs", "crate::mount"],
+    ),
+    (
+        "src/mount",
+        &["fuser", "crate::fs", "crate::cli", "crate::node"],
+    ),
+    (
+        "src/node",
+        &[
+            "fuser",
+            "crate::fs",
+            "crate::cli",
+            "crate::mount",
+            "crate::volume::",
+            "crate::volume;",
+            "crate::source::manifest",
+        ],
+    ),
+    ("csi/src", &["livemount", "kube::", "fuser"]),
+    (
+        "src/volume_source",
+        &["fuser", "tokio", "crate::source", "crate::mount"],
+    ),
+    (
+        "src/yaml",
+        &["fuser", "tokio", "livemount_engine", "crate::source"],
+    ),
+];
+
+/// Where `unsafe` is allowed, each with its proof beside it (clippy demands that).
+const UNSAFE: &[&str] = &[
+    "hand/src/sys.rs",
+    "src/publish/session.rs",
+    "src/source/manifest/sys.rs",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(at: &Path, found: &mut Vec<PathBuf>) {
+    if at.is_file() {
+        found.push(at.to_owned());
+        return;
+    }
+    for entry in fs::read_dir(at).unwrap_or_else(|error| panic!("{}: {error}", at.display())) {
+        let path = entry.expect("a folder can be listed").path();
+        if path.is_dir() || path.extension().is_some_and(|ending| ending == "rs") {
+            sources(&path, found);
+        }
+    }
+}
+
+/// The text without comments, which may speak of anything.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file is text");
+    text.lines()
+        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn rooms_name_only_what_is_below_them() {
+    let mut broken = Vec::new();
+    for (room, absent) in ABSENCES {
+        let mut files = Vec::new();
+        sources(&root().join(room), &mut files);
+        assert!(!files.is_empty(), "{room} has moved: move its rule too");
+        for file in files {
+            let code = code(&file);
+            for name in *absent {
+                if code.contains(name) {
+                    broken.push(format!("{} names {name}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_opens_with_its_reason() {
+    let mut files = Vec::new();
+    for room in [
+        "engine/src",
+        "hand/src",
+        "volume/src",
+        "src",
+        "tests",
+        "benches",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
+    ] {
+        sources(&root().join(room), &mut files);
+    }
+    let silent: Vec<String> = files
+        .iter()
+        .filter(|file| {
+            !fs::read_to_string(file)
+                .expect("a source file is text")
+                .starts_with("//!")
+        })
+        .map(|file| file.display().to_string())
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "no reason in the first line of {silent:?}"
+    );
+}
+
+#[test]
+fn unsafe_stays_where_it_is_proved() {
+    let mut files = Vec::new();
+    for room in ["engine/src", "hand/src", "volume/src", "src"] {
+        sources(&root().join(room), &mut files);
+    }
+    let elsewhere: Vec<String> = files
+        .iter()
+        .filter(|file| code(file).contains("unsafe {"))
+        .filter_map(|file| file.strip_prefix(root()).ok())
+        .map(|file| file.display().to_string())
+        .filter(|file| !UNSAFE.contains(&file.as_str()))
+        .collect();
+    assert!(elsewhere.is_empty(), "unsafe in {elsewhere:?}");
+}
+
+/// Where docs/SEMANTICS.md finds tests that are not in a file that bears their place's name.
+const PLACES: &[(&str, &[&str])] = &[
+    ("volume", &["volume/src/tests.rs", "src/served/tests.rs"]),
+    ("engine", &["engine/src/engine/tests.rs"]),
+    ("render", &["engine/src/render/tests.rs"]),
+    ("merge", &["src/source/manifest/merge_tests.rs"]),
+    ("source", &["src/source/manifest/directory_tests.rs"]),
+    (
+        "hand",
+        &["hand/tests/mounts/cases.rs", "hand/tests/mounts/deaths.rs"],
+    ),
+];
+
+/// Everything that docs/SEMANTICS.md says, piece by piece: a row, a point, or lines up to an empty one.
+/// Headings, and what only leads to a table or stands in brackets, say nothing that a test could hold.
+fn clauses(text: &str) -> Vec<String> {
+    let (_, promises) = text
+        .split_once("\n## The promises\n")
+        .expect("SEMANTICS.md lists the promises");
+    let mut clauses = vec![String::new()];
+    for line in promises.lines() {
+        if line.is_empty() || line.starts_with(['-', '|', '#']) {
+            clauses.push(String::new());
+        }
+        if let Some(clause) = clauses.last_mut().filter(|_| !line.starts_with(['#', '('])) {
+            clause.push_str(line);
+            clause.push('\n');
+        }
+    }
+    // A table's head says nothing either: the row before its line of dashes.
+    let rules: Vec<usize> = (1..clauses.len())
+        .filter(|at| clauses[*at].starts_with("|-"))
+        .collect();
+    for at in rules {
+        clauses[at - 1].clear();
+        clauses[at].clear();
+    }
+    clauses.retain(|clause| !clause.trim().is_empty());
+    clauses
+        .iter()
+        .map(|clause| clause.trim().to_owned())
+        .collect()
+}
+
+/// The tests that a clause names, as place and function.
+fn named(clause: &str) -> Vec<(&str, &str)> {
+    let code = clause.split('`').skip(1).step_by(2);
+    code.filter_map(|code| code.split_once("::")).collect()
+}
+
+/// Whether a file has a test of this name that is run.
+fn has_test(file: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    // The hand's tests are a program of their own with a list.
+    if text.contains(&format!("\"{name}\",")) {
+        return true;
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let heads = [format!("fn {name}("), format!("async fn {name}(")];
+    let Some(at) = lines
+        .iter()
+        .position(|line| heads.iter().any(|head| line.starts_with(head.as_str())))
+    else {
+        return false;
+    };
+    let before = lines[..at].iter().rev();
+    let attributes: Vec<&&str> = before.take_while(|line| line.starts_with("#[")).collect();
+    attributes.iter().any(|line| line.contains("test"))
+        && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+}
+
+#[test]
+fn each_clause_of_semantics_names_a_test_that_is_there() {
+    let text = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("it is there");
+    let clauses = clauses(&text);
+    assert!(clauses.len() > 40, "{} clauses: cut wrongly", clauses.len());
+    let mut wrong = Vec::new();
+    for clause in &clauses {
+        let tests = named(clause);
+        // Lines that only lead to their table or points have nothing to hold.
+        let leads = clause.lines().count() == 1 && !clause.starts_with(['|', '-']);
+        if tests.is_empty() && !leads {
+            wrong.push(format!("no test holds: {clause}"));
+        }
+        for (place, name) in tests {
+            let files = PLACES
+                .iter()
+                .find(|(known, _)| *known == place)
+                .map_or_else(
+                    || {
+                        ["tests/mounts", "tests/repository", "tests"]
+                            .map(|folder| format!("{folder}/{place}.rs"))
+                            .to_vec()
+                    },
+                    |(_, files)| files.iter().map(ToString::to_string).collect(),
+                );
+            if !files.iter().any(|file| has_test(&root().join(file), name)) {
+                wrong.push(format!("{place} has no test {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_promise_has_a_test_that_carries_its_number() {
+    let text = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("it is there");
+    let numbers: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("**")?.split_once(". "))
+        .map(|(number, _)| number)
+        .collect();
+    assert!(numbers.len() >= 8, "{numbers:?}");
+    let tests: Vec<&str> = text.lines().flat_map(named).map(|(_, name)| name).collect();
+    let without: Vec<_> = numbers
+        .iter()
+        .filter(|number| {
+            let carries = format!("promise_{number}_");
+            !tests.iter().any(|name| name.starts_with(&carries))
+        })
+        .collect();
+    assert!(
+        without.is_empty(),
+        "no test is named promise_N of {without:?}"
+    );
+}
