@@ -108,6 +108,12 @@ impl Origin {
     }
 }
 
+impl From<String> for Origin {
+    fn from(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -48,8 +48,8 @@ impl Commit for Committer {
             volume.relabel(Arc::clone(next));
             return Outcome::Whole;
         }
-        let committing = volume.begin(next, &plan, self.settings.drain, &self.parker);
-        let drain = volume.drain(&committing, self.settings.drain);
+        volume.begin(next, &plan, self.settings.drain, &self.parker);
+        let drain = volume.drain(self.settings.drain);
         self.empty_caches(next, &plan);
         let swapped = match volume.swap(next, &plan, self.settings.compat) {
             Ok(swapped) => swapped,

@@ -12,8 +12,8 @@ use livemount_engine::diff::Plan;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::Snapshot;
 use livemount_volume::{
-    Attr, Change, Committing, Compat, DrainReport, FsError, HandleNumber, Inode, Label, LetGo,
-    Listed, Looked, OpenAnswer, Opened, ReadAnswer, Reader, Served, State, Swapped, Ticket,
+    Attr, Change, Compat, DrainReport, FsError, HandleNumber, Inode, Label, LetGo, Listed, Looked,
+    OpenAnswer, Opened, ReadAnswer, Reader, Served, State, Swapped, Ticket,
 };
 
 use super::parker::Parker;
@@ -196,29 +196,21 @@ impl SharedVolume {
     }
 
     /// Begins a commit. The parker lets go what it holds back, should nobody else.
-    pub fn begin(
-        self: &Arc<Self>,
-        next: &Snapshot,
-        plan: &Plan,
-        drain: Duration,
-        parker: &Parker,
-    ) -> Committing {
+    pub fn begin(self: &Arc<Self>, next: &Snapshot, plan: &Plan, drain: Duration, parker: &Parker) {
         let now = sync::monotonic();
-        let commit = self.ask(|state| state.begin(next, plan, drain, now));
-        if let Some(until) = commit.parked_until {
+        if let Some(until) = self.ask(|state| state.begin(next, plan, drain, now)) {
             parker.watch(self, until);
         }
-        commit
     }
 
     /// Waits until every fresh handle on a changed file has been read to its end, closed, or has had
     /// its time.
-    pub fn drain(&self, commit: &Committing, bound: Duration) -> DrainReport {
+    pub fn drain(&self, bound: Duration) -> DrainReport {
         let mut inner = self.inner.lock();
-        while let Some(until) = inner.state.draining(commit, bound, sync::monotonic()) {
+        while let Some(until) = inner.state.draining(bound, sync::monotonic()) {
             self.drained.wait_until(&mut inner, until);
         }
-        inner.state.end_drain(commit, sync::monotonic())
+        inner.state.end_drain(sync::monotonic())
     }
 
     /// Moves the mtime of the files that will be shorter, while they still show their old bytes.

@@ -93,8 +93,8 @@ impl Fixture {
         let Self {
             volume, next, plan, ..
         } = self;
-        let commit = volume.begin(next, plan, DRAIN, parker);
-        let report = volume.drain(&commit, DRAIN);
+        volume.begin(next, plan, DRAIN, parker);
+        let report = volume.drain(DRAIN);
         assert_eq!(report.waited, Duration::ZERO, "the clock stands");
         volume.swap(next, plan, Compat::None).expect("fits");
         volume.unpark();

@@ -84,13 +84,13 @@ fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
     let next = snapshot(&[("a", "3"), ("b", "")]);
     let plan = plan(&fixture.volume.shown(), &next);
 
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
+    fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
     let volume = Arc::clone(&fixture.volume);
-    let drain = std::thread::spawn(move || volume.drain(&committing, LONG));
+    let drain = std::thread::spawn(move || volume.drain(LONG));
     // Half of it is not all of it.
     let half = fixture.volume.read(a, handle, (0, 1), Reader::Handle);
     assert!(half.is_ok());
-    let delays = |state: &mut State| state.draining(&committing, LONG, sync::monotonic());
+    let delays = |state: &mut State| state.draining(LONG, sync::monotonic());
     assert!(fixture.volume.ask(delays).is_some());
     fixture.read(a, handle, Reader::Handle).expect("reads");
     let report = drain.join().expect("the drain ends");
@@ -99,10 +99,10 @@ fn promise_4_a_fresh_unread_handle_delays_one_commit_until_it_is_read() {
 
     let late = fixture.opened(a);
     for unread in [1, 0] {
-        let committing = fixture
+        fixture
             .volume
             .begin(&next, &plan, Duration::ZERO, &fixture.parker);
-        let report = fixture.volume.drain(&committing, Duration::ZERO);
+        let report = fixture.volume.drain(Duration::ZERO);
         assert_eq!(report.unread, unread, "a handle delays one commit only");
         fixture.volume.unpark();
     }
@@ -117,9 +117,9 @@ fn promise_4_who_holds_one_file_unread_waits_for_the_drain_at_the_next() {
     let next = snapshot(&[("a", "new"), ("b", "new")]);
     let plan = plan(&fixture.volume.shown(), &next);
     let bound = Duration::from_millis(1);
-    let committing = fixture.volume.begin(&next, &plan, bound, &fixture.parker);
+    fixture.volume.begin(&next, &plan, bound, &fixture.parker);
     let parked = fixture.open(b);
-    let report = fixture.volume.drain(&committing, bound);
+    let report = fixture.volume.drain(bound);
     assert_eq!(
         report.unread, 1,
         "a is not read while its holder waits for b"
@@ -135,11 +135,11 @@ fn promise_4_opens_of_changing_files_wait_and_see_the_new_version() {
     let (a, b) = (fixture.ino("a"), fixture.ino("b"));
     let next = snapshot(&[("a", "new"), ("b", "same")]);
     let plan = plan(&fixture.volume.shown(), &next);
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
+    fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
     let parked = fixture.open(a);
     assert!(parked.try_recv().is_err(), "held back");
     fixture.opened(b);
-    fixture.volume.drain(&committing, LONG);
+    fixture.volume.drain(LONG);
     fixture
         .volume
         .swap(&next, &plan, Compat::None)
@@ -173,8 +173,8 @@ fn a_drain_with_nobody_to_wait_for_does_not_wait() {
     let next = snapshot(&[("a", "2")]);
     let plan = plan(&fixture.volume.shown(), &next);
     let began = Instant::now();
-    let committing = fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
-    let report = fixture.volume.drain(&committing, LONG);
+    fixture.volume.begin(&next, &plan, LONG, &fixture.parker);
+    let report = fixture.volume.drain(LONG);
     assert_eq!(report, DrainReport::default());
     assert!(began.elapsed() < LONG);
 }

@@ -16,7 +16,7 @@ use crate::error::FsError;
 use crate::inodes::{FileType, Identity};
 use crate::now::Monotonic;
 use crate::number::{Inode, VersionNumber};
-use crate::park::{Committing, DrainReport, Park};
+use crate::park::{Drain, DrainReport, Park};
 use crate::state::State;
 use crate::tree::{Children, Content, NewNode, Tree};
 
@@ -111,14 +111,15 @@ impl State {
     }
 
     /// Begins a commit: new opens of the files that will change are held back from here on, and the
-    /// handles that it has to wait for are known.
+    /// handles that it has to wait for are known. Tells until when opens may be held back, where any
+    /// are.
     pub fn begin(
         &mut self,
         next: &Snapshot,
         plan: &Plan,
         drain: Duration,
         now: Monotonic,
-    ) -> Committing {
+    ) -> Option<Monotonic> {
         let mut inos: HashSet<Inode> = plan
             .changed
             .iter()
@@ -136,33 +137,24 @@ impl State {
                 waiting: waiting.unwrap_or_default(),
             });
         }
-        Committing {
-            began: now,
-            until,
-            parked_until,
-        }
+        self.drain = Some(Drain { began: now, until });
+        parked_until
     }
 
     /// Until when the commit has to wait, for at most `bound` from its begin: until every fresh
     /// handle on a changed file has been read to its end, closed, or has had its time. Nothing where
     /// the drain is over.
-    pub fn draining(
-        &self,
-        commit: &Committing,
-        bound: Duration,
-        now: Monotonic,
-    ) -> Option<Monotonic> {
-        let until = commit.until?.min(commit.began + bound);
+    pub fn draining(&self, bound: Duration, now: Monotonic) -> Option<Monotonic> {
+        let drain = self.drain?;
+        let until = drain.until?.min(drain.began + bound);
         (self.handles.delaying() > 0 && now < until).then_some(until)
     }
 
     /// Ends the drain; who has not read by now has had his delay.
-    pub fn end_drain(&mut self, commit: &Committing, now: Monotonic) -> DrainReport {
-        let waited = commit
-            .until
-            .map_or(Duration::ZERO, |_| now.since(commit.began));
+    pub fn end_drain(&mut self, now: Monotonic) -> DrainReport {
+        let waited = |drain: Drain| drain.until.map(|_| now.since(drain.began));
         DrainReport {
-            waited,
+            waited: self.drain.take().and_then(waited).unwrap_or_default(),
             unread: self.handles.end_drain(),
         }
     }
@@ -253,6 +245,11 @@ impl State {
             changes,
             dropped: !dropped.is_empty(),
         })
+    }
+
+    /// What is armed, brought or not: what the last swap has told, until the commit ends.
+    pub fn armed(&self) -> Arc<[Change]> {
+        Arc::clone(&self.armed.changes)
     }
 
     /// How many of the armed changes were brought, by whomever, or given up.

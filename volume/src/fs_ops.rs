@@ -76,7 +76,7 @@ pub struct Listed<'a> {
 }
 
 /// What a READ gives.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ReadAnswer {
     /// The whole contents.
     pub bytes: Bytes,

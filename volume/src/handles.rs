@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use livemount_engine::object::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::FsError;
 use crate::now::Monotonic;
@@ -67,7 +68,7 @@ pub(crate) struct Handle {
 }
 
 /// How far a handle's reader is, as far as a drain cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// A ring's: nothing is read through it.
     Writer,

@@ -9,6 +9,7 @@ use std::hash::Hasher;
 use crate::number::{Inode, VersionNumber};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::HashKey;
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 /// The root of the detached mount (`FUSE_ROOT_ID`, `fuse.h`).
@@ -18,7 +19,7 @@ const MASK: u64 = (1 << 53) - 1;
 
 /// What an inode is. It is part of the hash: the kernel marks an inode bad whose type changes under
 /// one nodeid (`fuse_stale_inode`, `fs/fuse/fuse_i.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FileType {
     /// A folder.
     Dir,
@@ -28,11 +29,22 @@ pub enum FileType {
     Symlink,
 }
 
+/// The folders that every volume has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fixed {
+    /// `/`, the root of the detached mount.
+    Root,
+    /// `/files`, the volume's own folder.
+    Files,
+    /// `/stage`, where added names wait.
+    Stage,
+}
+
 /// What a number stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// `/`, `/files` or `/stage`.
-    Fixed(&'static str),
+    /// A folder that every volume has.
+    Fixed(Fixed),
     /// A path of the volume.
     Path(FileType, RelPath),
     /// A path of one version, below `..<n>`; none for that folder itself.
@@ -45,7 +57,12 @@ pub(crate) enum Identity {
 pub(crate) fn number(key: &HashKey, identity: &Identity, attempt: u32) -> Inode {
     let mut hasher = SipHasher13::new_with_key(&key.0);
     match identity {
-        Identity::Fixed(name) => {
+        Identity::Fixed(folder) => {
+            let name = match folder {
+                Fixed::Root => "/",
+                Fixed::Files => "files",
+                Fixed::Stage => "stage",
+            };
             hasher.write_u8(0);
             hasher.write(name.as_bytes());
         }

@@ -19,6 +19,7 @@ mod inodes;
 mod now;
 mod number;
 mod park;
+mod record;
 mod state;
 mod tree;
 mod version_dirs;
@@ -32,7 +33,8 @@ pub use history::Served;
 pub use inodes::{FileType, ROOT};
 pub use now::{Monotonic, Now};
 pub use number::{HandleNumber, Inode, Ticket, VersionNumber};
-pub use park::{Committing, DrainReport, LetGo, OpenAnswer};
+pub use park::{DrainReport, LetGo, OpenAnswer};
+pub use record::{FORMAT, Record, RecordError};
 pub use state::State;
 pub use version_dirs::DOTDATA;
 

@@ -34,14 +34,12 @@ pub(crate) struct Park {
     pub(crate) waiting: Vec<(Ticket, Inode)>,
 }
 
-/// What a commit has begun; the drain needs it.
+/// The drain of the commit that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committing {
+pub(crate) struct Drain {
     pub(crate) began: Monotonic,
     /// When the last of the handles that it waits for is fresh no more; nothing where there is none.
     pub(crate) until: Option<Monotonic>,
-    /// Until when the opens that it holds back may be held; nothing where it holds none.
-    pub parked_until: Option<Monotonic>,
 }
 
 /// What a drain came to.

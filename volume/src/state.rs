@@ -15,7 +15,7 @@ use crate::handles::{Handles, Pins};
 use crate::history::History;
 use crate::inodes::Identity;
 use crate::number::VersionNumber;
-use crate::park::Park;
+use crate::park::{Drain, Park};
 use crate::tree::Tree;
 use crate::version_dirs::VersionDirs;
 
@@ -25,6 +25,8 @@ pub struct State {
     pub(crate) tree: Tree,
     pub(crate) handles: Handles,
     pub(crate) armed: Armed,
+    /// From the begin of a commit to the end of its drain.
+    pub(crate) drain: Option<Drain>,
     pub(crate) park: Option<Park>,
     /// The ticket of the next open that is parked.
     pub(crate) next_ticket: u64,
@@ -55,6 +57,7 @@ impl State {
             tree,
             handles: Handles::new(pins),
             armed: Armed::default(),
+            drain: None,
             park: None,
             next_ticket: 0,
             version: VersionNumber::FIRST,

@@ -13,7 +13,7 @@ use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::HashKey;
 
 use crate::error::FsError;
-use crate::inodes::{FileType, Identity, ROOT, number, usable};
+use crate::inodes::{FileType, Fixed, Identity, ROOT, number, usable};
 use crate::number::Inode;
 
 /// A folder's children twice: by name for LOOKUP, by number for a READDIR whose offsets stay right
@@ -133,9 +133,10 @@ impl Tree {
             files: ROOT,
             stage: ROOT,
         };
-        tree.nodes.insert(ROOT, dir(Identity::Fixed("/"), 0o700));
-        tree.files = tree.attach_fixed("files", dir(Identity::Fixed("files"), root_mode));
-        tree.stage = tree.attach_fixed("stage", dir(Identity::Fixed("stage"), 0o700));
+        tree.nodes
+            .insert(ROOT, dir(Identity::Fixed(Fixed::Root), 0o700));
+        tree.files = tree.attach_fixed("files", dir(Identity::Fixed(Fixed::Files), root_mode));
+        tree.stage = tree.attach_fixed("stage", dir(Identity::Fixed(Fixed::Stage), 0o700));
         tree
     }
 
