@@ -15,6 +15,7 @@ use super::options::Pace;
 use super::request::Ask;
 use super::status::Reason;
 use super::version::Version;
+use crate::backoff::Backoff;
 
 /// An object as the server told it. The machine carries its contents and does not look at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,14 +124,6 @@ enum State<O> {
     Live,
 }
 
-/// How long it waits, and how long before a lost connection is worth a word.
-#[derive(Debug)]
-struct Tempo {
-    first: Duration,
-    most: Duration,
-    patience: Duration,
-}
-
 /// Which answer is owed even if nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owed {
@@ -144,7 +137,8 @@ enum Owed {
 /// One object's story.
 #[derive(Debug)]
 pub(super) struct Follow<O> {
-    pace: Tempo,
+    /// How long before a lost connection is worth a word.
+    patience: Duration,
     said: Option<Said>,
     /// The newest version that this watch has told, bookmarks included.
     seen: Option<Version>,
@@ -154,8 +148,8 @@ pub(super) struct Follow<O> {
     list: bool,
     /// The request under way is a streaming list.
     streaming: bool,
-    /// Attempts in a row that came to nothing.
-    tries: u32,
+    /// Pauses between attempts that come to nothing.
+    retry: Backoff,
     /// For how long nothing was learned, by what the attempts and the pauses took.
     lost: Duration,
     failing: Option<String>,
@@ -165,18 +159,14 @@ impl<O> Follow<O> {
     /// Nothing is known, and an answer is owed.
     pub fn new(pace: &Pace) -> Self {
         Self {
-            pace: Tempo {
-                first: pace.first,
-                most: pace.most,
-                patience: pace.patience,
-            },
+            patience: pace.patience,
             said: None,
             seen: None,
             state: State::Away,
             owed: Owed::This,
             list: false,
             streaming: false,
-            tries: 0,
+            retry: Backoff::new(pace.first, pace.most),
             lost: Duration::ZERO,
             failing: None,
         }
@@ -341,7 +331,7 @@ impl<O> Follow<O> {
     fn rest(&mut self) -> Then {
         self.state = State::Away;
         self.list = true;
-        self.tries = 0;
+        self.retry.reset();
         Then::Rest
     }
 
@@ -359,15 +349,14 @@ impl<O> Follow<O> {
             self.owe();
         }
         if steady {
-            self.tries = 0;
+            self.retry.reset();
         }
         self.lost += took;
         // A streaming list that never ends: perhaps the server does not know of it.
         self.list = telling && self.streaming && end == End::Silent;
-        let free = self.tries == 0;
-        let tries = self.tries;
-        self.tries = tries.saturating_add(1);
-        let backoff = self.backoff(tries, chance);
+        let free = self.retry.is_unused();
+        // From half as long to half as long again: the watches of a server end all at once.
+        let backoff = self.retry.next_pause().mul_f64(0.5 + chance);
         // The first of these says nothing of what the next attempt will meet.
         let soon = if free { Duration::ZERO } else { backoff };
         let (reason, after, why, at_once) = match end {
@@ -398,7 +387,7 @@ impl<O> Follow<O> {
                 true,
             ),
         };
-        let patient = !at_once && self.lost < self.pace.patience;
+        let patient = !at_once && self.lost < self.patience;
         self.lost += after;
         let failing = why.filter(|why| !patient && self.failing.as_ref() != Some(why));
         if failing.is_some() {
@@ -410,11 +399,6 @@ impl<O> Follow<O> {
             reason,
             failing,
         }
-    }
-
-    fn backoff(&self, tries: u32, chance: f64) -> Duration {
-        let doubled = self.pace.first.saturating_mul(1 << tries.min(16));
-        doubled.min(self.pace.most).mul_f64(0.5 + chance)
     }
 }
 

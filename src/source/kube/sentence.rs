@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
-/// The longest text of a server that is shown, in characters.
-const MOST: usize = 300;
+use livemount_engine::shorten::{Most, shorten};
+
+/// The longest text of a server that is shown.
+const MOST: Most = Most::Characters(300);
 
 /// An error and what caused it, each cause told once.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
@@ -22,12 +24,7 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
 /// A text of the server's, in one line and of a length that a person reads.
 pub(super) fn cut(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= MOST {
-        return line;
-    }
-    let mut line: String = line.chars().take(MOST).collect();
-    line.push('…');
-    line
+    shorten(&line, MOST).into_owned()
 }
 
 #[cfg(test)]
