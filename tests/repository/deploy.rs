@@ -590,7 +590,9 @@ fn the_guide_speaks_of_metrics_and_events_that_there_are() {
     assert!(unknown.is_empty(), "no such metrics: {unknown:?}");
 
     // What is told is what the plugin makes a note of, whatever other notes there could be.
-    let plugin: String = files_of("src/node", "rs").iter().map(text).collect();
+    let rooms = ["src/node", "src/volumes"];
+    let plugin = rooms.into_iter().flat_map(|room| files_of(room, "rs"));
+    let plugin: String = plugin.map(text).collect();
     let mut told = 0;
     for (note, reason) in headings() {
         let tells = plugin.contains(&format!("Note::{note} {{"));
@@ -637,7 +639,7 @@ fn the_guide_and_the_files_name_the_socket_in_which_the_kubelet_finds_the_plugin
 
 #[test]
 fn times_that_the_files_tell_are_those_of_the_program() {
-    let node = text("src/node/mod.rs");
+    let node = text("src/node/plugin.rs");
     let grace = text("src/node/listen.rs");
     assert!(node.contains("TURN: Duration = Duration::from_secs(30);"));
     assert!(text(GUIDE).contains("come round in the last 30 s"));
