@@ -126,6 +126,10 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 }
 
 /// Serves until a signal or an error.
+///
+/// # Errors
+///
+/// What was asked for cannot be served, or can be no longer.
 pub fn run(options: &Options) -> Result<(), MountError> {
     daemon::limits();
     // All that can be wrong with the input is told before anything is started.

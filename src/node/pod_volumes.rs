@@ -34,6 +34,10 @@ impl PodVolumes {
 
     /// Publishes a volume, and returns when it shows its first snapshot. For one that is published
     /// at this target already nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Volumes::publish`]; and Secrets where they could reach a disk.
     pub async fn publish(&self, request: PublishRequest) -> Result<(), NodeError> {
         let secret = |key: &&ObjectKey| key.kind == Kind::Secret;
         if let Some(secret) = request.spec.objects().into_iter().find(secret)
@@ -47,6 +51,10 @@ impl PodVolumes {
     }
 
     /// Takes a volume away from its target, and the target. Also what a predecessor left there.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Volumes::unpublish`].
     pub async fn unpublish(&self, id: &str, target: &Path) -> Result<(), NodeError> {
         let volume = VolumeId::new(id);
         let how = Unbind::Detach;
@@ -54,6 +62,10 @@ impl PodVolumes {
     }
 
     /// How large a published volume is, from memory.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Volumes::stats`].
     pub async fn stats(&self, id: &str, target: &Path) -> Result<Stats, NodeError> {
         Ok(self.volumes.stats(&VolumeId::new(id), target).await?)
     }

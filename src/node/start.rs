@@ -62,6 +62,10 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 /// Serves until a signal or an error.
+///
+/// # Errors
+///
+/// What the plugin needs is not there, or is there no longer.
 pub fn run(options: Options) -> Result<(), StartError> {
     daemon::limits();
     let pods = options.pods();

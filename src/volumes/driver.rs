@@ -99,6 +99,10 @@ impl Driver {
     }
 
     /// Serves until nobody can call any more, or a source ends.
+    ///
+    /// # Errors
+    ///
+    /// A source has ended: nothing served would change any more.
     pub async fn run(mut self) -> Result<(), SourceEnded> {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

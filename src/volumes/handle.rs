@@ -63,6 +63,11 @@ impl Volumes {
 
     /// Publishes a volume, and returns when it shows its first snapshot. For one that is published
     /// at this target already nothing is left to do. Without `until` it waits for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// It waited in vain or until its time was up, it is published elsewhere, somebody ended it meanwhile, or it
+    /// cannot be mounted. What was asked for stays asked for where only time is missing.
     pub async fn publish(&self, request: Request, until: Option<Instant>) -> Result<(), CallError> {
         let request = Box::new(request);
         self.done(Ask::Publish { request, until }).await
@@ -70,6 +75,10 @@ impl Volumes {
 
     /// Takes a volume away from its target; with `clear` also what a predecessor left there, and the
     /// target.
+    ///
+    /// # Errors
+    ///
+    /// The volume is in use and `how` minds that, or the hand could not take it away.
     pub async fn unpublish(
         &self,
         volume: &VolumeId,
@@ -86,14 +95,21 @@ impl Volumes {
         .await
     }
 
-    /// Returns when a volume's connection was ended from outside; with an error when the volume has gone
-    /// in another way.
+    /// Returns when a volume's connection was ended from outside.
+    ///
+    /// # Errors
+    ///
+    /// The volume has gone in another way.
     pub async fn lost(&self, volume: &VolumeId) -> Result<(), CallError> {
         let volume = volume.clone();
         self.done(Ask::Lost { volume }).await
     }
 
     /// How large a published volume is, from memory.
+    ///
+    /// # Errors
+    ///
+    /// No such volume is published at this target.
     pub async fn stats(&self, volume: &VolumeId, target: &Path) -> Result<Stats, CallError> {
         let (volume, target) = (volume.clone(), target.to_owned());
         self.ask(Ask::Stats { volume, target }, Reply::Stats).await
