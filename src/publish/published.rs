@@ -52,8 +52,13 @@ impl Published {
         self.session.ended()
     }
 
-    /// Takes the mount away. `Unbind::IfIdle` is an error while somebody uses it, and the volume goes
-    /// on. A commit under way is finished first, in two seconds at the most; one that waits is dropped.
+    /// Takes the mount away. A commit under way is finished first, in two seconds at the most; one that
+    /// waits is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Somebody uses it and `Unbind::IfIdle` minds that, or the hand cannot take it away. The volume goes
+    /// on then.
     pub fn unpublish(&self, how: Unbind) -> Result<(), HandError> {
         const FINISH: Duration = Duration::from_secs(2);
         self.hand.unbind(self.id, how)?;

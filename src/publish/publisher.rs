@@ -54,6 +54,10 @@ pub struct NewVolume<'a> {
 impl Publisher {
     /// A publisher that works through a hand and tells its facts to a stream. The key hashes inode
     /// numbers.
+    ///
+    /// # Errors
+    ///
+    /// The machine gives no thread.
     pub fn new(hand: Hand, key: HashKey, facts: Facts) -> Result<Self, PublishError> {
         Ok(Self(Arc::new(Inner {
             hand,
@@ -70,6 +74,10 @@ impl Publisher {
     /// `on_end` is called at most once, on a thread of the volume's own, when its connection ends and
     /// nobody has unpublished or dropped it: somebody aborted it, or took every mount of it away. That
     /// may be before this returns; after an error it is not called any more.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that went wrong. What was begun is undone.
     pub fn publish(
         &self,
         new: NewVolume<'_>,

@@ -31,6 +31,10 @@ struct Owner(Arc<Timer>);
 
 impl Parker {
     /// Starts the timer's thread.
+    ///
+    /// # Errors
+    ///
+    /// The machine gives no thread.
     pub fn start() -> io::Result<Self> {
         let timer = Arc::new(Timer::default());
         let running = Arc::clone(&timer);

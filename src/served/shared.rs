@@ -71,7 +71,8 @@ impl SharedVolume {
     }
 }
 
-/// What the kernel asks. Each is the state's function of the same name.
+/// What the kernel asks. Each is the state's function of the same name, and fails as that does.
+#[allow(clippy::missing_errors_doc)] // The state's own function has it.
 impl SharedVolume {
     /// LOOKUP.
     pub fn lookup(&self, parent: Inode, name: &str) -> Result<Looked, FsError> {
@@ -177,7 +178,8 @@ impl SharedVolume {
     }
 }
 
-/// What the publisher asks, one thread at a time. Each is the state's function of the same name.
+/// What the publisher asks, one thread at a time. Each is the state's function of the same name, and fails as that does.
+#[allow(clippy::missing_errors_doc)] // The state's own function has it.
 impl SharedVolume {
     /// What the volume shows when no commit is under way.
     pub fn shown(&self) -> Arc<Snapshot> {

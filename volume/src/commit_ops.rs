@@ -190,6 +190,10 @@ impl State {
 
     /// Makes the next snapshot's bytes and attributes current for all existing names at once, stages
     /// the added ones, and arms the changes of names and the rings.
+    ///
+    /// # Errors
+    ///
+    /// The plan does not fit what the volume shows. What was staged is for [`State::abandon`].
     pub fn swap(
         &mut self,
         next: &Arc<Snapshot>,

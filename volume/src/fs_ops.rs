@@ -108,6 +108,10 @@ fn attr(ino: Inode, node: &Node) -> Attr {
 
 impl State {
     /// LOOKUP: the inode behind a name, which the kernel knows from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::NoName`]; [`FsError::NotDir`] below a file, [`FsError::Stale`] below what is gone.
     pub fn lookup(&mut self, parent: Inode, name: &str, now: Monotonic) -> Result<Looked, FsError> {
         // The rename of a staged name may fail, and the kernel must not remember it then.
         let mut lasting = parent != self.tree.stage;
@@ -131,6 +135,10 @@ impl State {
     }
 
     /// GETATTR.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::Stale`].
     pub fn attr(&self, ino: Inode) -> Result<Attr, FsError> {
         let mut attr = attr(ino, self.tree.get(ino)?);
         if attr.kind == FileType::Symlink {
@@ -141,6 +149,10 @@ impl State {
     }
 
     /// READLINK: `..data` alone is a link.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::NotALink`], [`FsError::Stale`].
     pub fn readlink(&self, ino: Inode) -> Result<String, FsError> {
         match self.tree.get(ino)?.content {
             Content::Dotdata => Ok(self.dotdata_target()),
@@ -149,6 +161,10 @@ impl State {
     }
 
     /// What there is to say of an inode beyond its attributes. Nothing of one whose name is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::NoAttr`] of one that has no label, [`FsError::Stale`].
     pub fn label(&self, ino: Inode) -> Result<Label, FsError> {
         let node = self.tree.get(ino)?;
         let path = match &node.identity {
@@ -209,6 +225,11 @@ impl State {
     /// READ: the bytes of the pinned version through the handle, of the current one through the page
     /// cache. The page cache belongs to all handles of a file; filled from a pin it would hand an old
     /// version to a new handle.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::Stale`] where the inode is gone, or the version that the handle pinned was dropped;
+    /// [`FsError::IsDir`].
     pub fn read(
         &mut self,
         ino: Inode,
@@ -241,6 +262,10 @@ impl State {
 
     /// READDIR from an offset; `fill` says when its buffer is full. Offsets are inode numbers, so a
     /// name that stays is listed exactly once while others come and go.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::NotDir`], [`FsError::Stale`].
     pub fn list(
         &self,
         ino: Inode,
@@ -285,6 +310,10 @@ impl State {
     }
 
     /// WRITE, or SETATTR of the mtime alone: the ring. Its bytes are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::ReadOnly`], unless this very ring is armed.
     pub fn ring(&mut self, ino: Inode) -> Result<Attr, FsError> {
         if !self.armed.rings(ino) {
             return Err(FsError::ReadOnly);
@@ -294,6 +323,10 @@ impl State {
     }
 
     /// RENAME: a staged name appears, complete from its first moment.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::ReadOnly`], unless this very rename is armed; [`FsError::Exists`].
     pub fn rename(&mut self, from: (Inode, &str), to: (Inode, &str)) -> Result<(), FsError> {
         if from.1 == DOTDATA {
             return self.rename_dotdata(from, to);
@@ -314,6 +347,10 @@ impl State {
     }
 
     /// UNLINK.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::ReadOnly`], unless this very removal is armed.
     pub fn unlink(&mut self, folder: Inode, leaf: &str) -> Result<(), FsError> {
         let live = matches!(self.armed.live(), Some(Change::Unlink { path, parent })
             if (folder, leaf) == (*parent, path.name()));
@@ -323,6 +360,10 @@ impl State {
     }
 
     /// RMDIR.
+    ///
+    /// # Errors
+    ///
+    /// [`FsError::ReadOnly`], unless this very removal is armed; [`FsError::NotEmpty`].
     pub fn rmdir(&mut self, folder: Inode, leaf: &str) -> Result<(), FsError> {
         let live = matches!(self.armed.live(), Some(Change::Rmdir { path, parent })
             if (folder, leaf) == (*parent, path.name()));
