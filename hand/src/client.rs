@@ -4,10 +4,10 @@
 //! new hand can be given them. Calls may come from any number of threads; answers are told apart by
 //! number, so none waits for another's. One thread reads, pings and restarts.
 
+mod adoption;
+mod batching;
 mod child;
-mod keep;
-mod link;
-mod parts;
+mod supervisor;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,8 +20,8 @@ use thiserror::Error;
 
 use crate::HandError;
 use crate::protocol::{Answer, Call, HandOp, OpResult, Prepared, Progress, Unbind};
-use link::{Answered, Shared};
-use parts::{bytes, check, chunks, left, names};
+use batching::{batches, bytes, check, left, names};
+use supervisor::{Answered, Supervisor};
 
 /// For what has no time of its own to be done in. Slow only where a filesystem at a target is slow.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub struct ClientOptions {
 /// The daemon's hold on its hand. Clones are the same hand; when the last is dropped the hand is
 /// told to end.
 #[derive(Clone)]
-pub struct Hand(Arc<Owner>);
+pub struct Hand(Arc<HandOwner>);
 
 /// How the hand does, for metrics and `doctor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,8 +88,8 @@ impl Hand {
     /// [`HandError::Start`]; [`HandError::Died`] where it ended at once, for a root that is not a
     /// directory for example (its log says).
     pub fn start(options: ClientOptions) -> Result<Self, HandError> {
-        let hand = Self(Arc::new(Owner(link::start(options)?)));
-        hand.shared().call(Call::Ping, WITHIN)?;
+        let hand = Self(Arc::new(HandOwner(supervisor::start(options)?)));
+        hand.supervisor().call(Call::Ping, WITHIN)?;
         Ok(hand)
     }
 
@@ -145,14 +145,14 @@ impl Hand {
     ) -> Result<Vec<Option<i32>>, HandError> {
         let deadline = Instant::now() + within;
         let mut answers = Vec::with_capacity(paths.len());
-        for chunk in chunks(paths, |path| path.len()) {
-            check(chunk.iter().copied())?;
-            let paths = chunk.iter().map(|path| (*path).to_owned()).collect();
+        for batch in batches(paths, |path| path.len()) {
+            check(batch.iter().copied())?;
+            let paths = batch.iter().map(|path| (*path).to_owned()).collect();
             match self
                 .repeat(left(deadline), &Call::Refresh { volume, paths })?
                 .0
             {
-                Answer::Refreshed(some) if some.len() == chunk.len() => answers.extend(some),
+                Answer::Refreshed(some) if some.len() == batch.len() => answers.extend(some),
                 _ => return Err(HandError::Malformed),
             }
         }
@@ -179,10 +179,10 @@ impl Hand {
         let deadline = Instant::now() + within;
         let mut done = Vec::with_capacity(ops.len());
         let mut first = first;
-        for chunk in chunks(ops, |op| names(op).map(str::len).sum()) {
-            let ran = check(chunk.iter().flat_map(names)).and_then(|()| {
-                let ops = chunk.to_vec();
-                self.shared().call(
+        for batch in batches(ops, |op| names(op).map(str::len).sum()) {
+            let ran = check(batch.iter().flat_map(names)).and_then(|()| {
+                let ops = batch.to_vec();
+                self.supervisor().call(
                     Call::Run {
                         volume,
                         commit,
@@ -193,8 +193,8 @@ impl Hand {
                 )
             });
             match ran {
-                Ok((Answer::Ran(some), _)) if some.len() == chunk.len() => done.extend(some),
-                Ok((Answer::Ran(some), _)) if stopped(&some, chunk.len()) => {
+                Ok((Answer::Ran(some), _)) if some.len() == batch.len() => done.extend(some),
+                Ok((Answer::Ran(some), _)) if stopped(&some, batch.len()) => {
                     done.extend(some);
                     return Ok(done);
                 }
@@ -206,7 +206,7 @@ impl Hand {
                 }
                 Err(why) => return Err(Unfinished { done, why }),
             }
-            first = first.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+            first = first.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         }
         Ok(done)
     }
@@ -236,7 +236,7 @@ impl Hand {
     pub fn forget(&self, volume: u64, remove_target: bool) -> Result<(), HandError> {
         // First our copy: the last one should be the hand's, so that a superblock never ends in
         // the daemon.
-        self.shared().drop_mount(volume);
+        self.supervisor().drop_mount(volume);
         self.repeat(
             WITHIN,
             &Call::Forget {
@@ -263,16 +263,16 @@ impl Hand {
 
     /// How the hand does.
     pub fn status(&self) -> HandStatus {
-        self.shared().status()
+        self.supervisor().status()
     }
 
     /// Tells the hand to end, and waits until it has taken every volume away from its target and
     /// has gone. Also done without waiting when the last clone is dropped or the process ends.
     pub fn close(&self, within: Duration) -> Result<(), HandError> {
-        self.shared().close(Instant::now() + within)
+        self.supervisor().close(Instant::now() + within)
     }
 
-    fn shared(&self) -> &Shared {
+    fn supervisor(&self) -> &Supervisor {
         &self.0.0
     }
 
@@ -281,7 +281,7 @@ impl Hand {
         let deadline = Instant::now() + within;
         let mut result = Err(HandError::Died);
         for _ in 0..ATTEMPTS {
-            result = self.shared().call(call.clone(), left(deadline));
+            result = self.supervisor().call(call.clone(), left(deadline));
             if !matches!(result, Err(HandError::Died)) {
                 break;
             }
@@ -296,11 +296,11 @@ impl fmt::Debug for Hand {
     }
 }
 
-/// Ends the hand with the last [`Hand`]: the thread that attends to it holds the shared part too,
+/// Ends the hand with the last [`Hand`]: the thread that attends to it holds the supervisor too,
 /// so this cannot.
-struct Owner(Arc<Shared>);
+struct HandOwner(Arc<Supervisor>);
 
-impl Drop for Owner {
+impl Drop for HandOwner {
     fn drop(&mut self) {
         let _not_waited_for = self.0.close(Instant::now());
     }

@@ -17,16 +17,16 @@
 mod client;
 mod error;
 mod files;
+mod mounted_volume;
 mod mountinfo;
 mod mounts;
 mod perform;
-mod place;
 pub mod process;
 pub mod protocol;
 mod socket;
 mod sweep;
 mod sys;
-mod volume;
+mod target;
 mod worker;
 
 pub use client::{ClientOptions, Hand, HandStatus, Unfinished};

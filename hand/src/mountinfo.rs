@@ -8,14 +8,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::HandError;
-use crate::place::Device;
+use crate::target::Device;
 
 /// The filesystem type of a volume, as the kernel writes it.
 pub(crate) const KIND: &str = "fuse.livemount";
 
 /// One mounted livemount.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub(crate) struct MountEntry {
     /// The same number as `stx_mnt_id` of statx(2).
     pub(crate) id: u64,
     pub(crate) device: Device,
@@ -23,7 +23,7 @@ pub(crate) struct Mount {
 }
 
 /// All of them.
-pub(crate) fn read() -> Result<Vec<Mount>, HandError> {
+pub(crate) fn read() -> Result<Vec<MountEntry>, HandError> {
     let text = std::fs::read("/proc/self/mountinfo").map_err(|error| HandError::Os {
         what: "read /proc/self/mountinfo".into(),
         errno: error.raw_os_error().unwrap_or(libc::EIO),
@@ -35,7 +35,7 @@ pub(crate) fn read() -> Result<Vec<Mount>, HandError> {
 }
 
 /// One line; none if it is of another type.
-fn parse(line: &[u8]) -> Option<Mount> {
+fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut words = line.split(|byte| *byte == b' ');
     let mut number = || std::str::from_utf8(words.next()?).ok();
     let id = number()?.parse().ok()?;
@@ -46,7 +46,7 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let point = PathBuf::from(OsString::from_vec(unescape(words.next()?)));
     // Between here and the lone dash is a number of optional fields.
     words.find(|word| *word == b"-")?;
-    (words.next()? == KIND.as_bytes()).then_some(Mount { id, device, point })
+    (words.next()? == KIND.as_bytes()).then_some(MountEntry { id, device, point })
 }
 
 /// Space, tab, newline and backslash are written as three octal digits.
@@ -74,7 +74,7 @@ mod tests {
         let line = b"61 28 0:45 /files /pods/a\\040b ro,nosuid shared:7 master:1 - fuse.livemount livemount rw,user_id=0";
         assert_eq!(
             parse(line),
-            Some(Mount {
+            Some(MountEntry {
                 id: 61,
                 device: (0, 45),
                 point: PathBuf::from("/pods/a b")

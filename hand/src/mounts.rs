@@ -20,9 +20,9 @@ use rustix::mount::{
 
 use crate::HandError;
 use crate::error::During;
-use crate::place::{Place, detach};
+use crate::mounted_volume::{MountedVolumes, WritableMount};
 use crate::sys::set_mount_attributes;
-use crate::volume::{Root, Volumes};
+use crate::target::{TargetPath, detach};
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
@@ -36,7 +36,7 @@ const OF_A_BIND: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc:
 pub(crate) struct Cloned {
     pub(crate) files: OwnedFd,
     /// The new mount of the volume, where cloning used up the old one.
-    pub(crate) root: Option<OwnedFd>,
+    pub(crate) replacement: Option<OwnedFd>,
 }
 
 /// A new connection: its `/dev/fuse` and its mount. INIT is waiting in the former; nothing is asked
@@ -72,22 +72,22 @@ pub(crate) fn make(selinux_context: Option<&str>) -> Result<(OwnedFd, OwnedFd), 
 
 /// Clones `files/`, read-only. Looking the name up waits for the daemon, nothing else does.
 pub(crate) fn clone_files(
-    volumes: &Volumes,
+    volumes: &MountedVolumes,
     volume: u64,
-    root: &Root,
+    writable: &WritableMount,
 ) -> Result<Cloned, HandError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let files =
-        openat2(&root.mount, c"files", flags, Mode::empty(), within).during("open files/")?;
+    let files = openat2(&writable.descriptor, c"files", flags, Mode::empty(), within)
+        .during("open files/")?;
     let cloned = if volumes.clone_attached {
-        clone_attached(volumes, volume, root, &files)?
+        clone_attached(volumes, volume, writable, &files)?
     } else {
         match open_tree(&files, c"", CLONE) {
-            Err(Errno::INVAL) => clone_attached(volumes, volume, root, &files)?,
+            Err(Errno::INVAL) => clone_attached(volumes, volume, writable, &files)?,
             clone => Cloned {
                 files: clone.during("open_tree of files/")?,
-                root: None,
+                replacement: None,
             },
         }
     };
@@ -102,42 +102,50 @@ pub(crate) fn attach(clone: impl AsFd, target: impl AsFd) -> Result<(), HandErro
 
 /// The way for kernels before 6.15.
 fn clone_attached(
-    volumes: &Volumes,
+    volumes: &MountedVolumes,
     volume: u64,
-    root: &Root,
+    writable: &WritableMount,
     files: &OwnedFd,
 ) -> Result<Cloned, HandError> {
     let _gate = volumes.gate.read();
     let first = volumes.roots.first().ok_or(HandError::OutsideRoots)?;
-    let place = Place::private(first, format!(".livemount-{}-{volume}", std::process::id()));
-    place.make(0o700)?;
-    let cloned = clone_at(&place, root, files);
+    let private = TargetPath::private(first, format!(".livemount-{}-{volume}", std::process::id()));
+    private.make(0o700)?;
+    let cloned = clone_at(&private, writable, files);
     // Also after a failure; what cannot be removed is an empty directory that says whose it was.
-    let removed = place.remove();
+    let removed = private.remove();
     let cloned = cloned?;
     removed?;
     Ok(cloned)
 }
 
-fn clone_at(place: &Place, root: &Root, files: &OwnedFd) -> Result<Cloned, HandError> {
-    let directory = place.look()?.directory;
+fn clone_at(
+    private: &TargetPath,
+    writable: &WritableMount,
+    files: &OwnedFd,
+) -> Result<Cloned, HandError> {
+    let directory = private.look()?.directory;
     let bind = open_tree(&directory, c"", CLONE).during("open_tree of the private directory")?;
     set_mount_attributes(&bind, 0, MountPropagationFlags::PRIVATE.bits().into())
         .during("make the private directory private")?;
     move_mount(&bind, c"", &directory, c"", BY_DESCRIPTORS)
         .during("attach the private directory")?;
-    let cloned = clone_on(&bind, root, files);
+    let cloned = clone_on(&bind, writable, files);
     detach(&bind)?;
     cloned
 }
 
-fn clone_on(bind: &OwnedFd, root: &Root, files: &OwnedFd) -> Result<Cloned, HandError> {
-    move_mount(&root.mount, c"", bind, c"", BY_DESCRIPTORS).during("attach the mount")?;
+fn clone_on(
+    bind: &OwnedFd,
+    writable: &WritableMount,
+    files: &OwnedFd,
+) -> Result<Cloned, HandError> {
+    move_mount(&writable.descriptor, c"", bind, c"", BY_DESCRIPTORS).during("attach the mount")?;
     let files = open_tree(files, c"", CLONE).during("open_tree of files/");
-    let again = open_tree(&root.mount, c"", CLONE).during("open_tree of the mount");
-    detach(&root.mount)?;
+    let again = open_tree(&writable.descriptor, c"", CLONE).during("open_tree of the mount");
+    detach(&writable.descriptor)?;
     Ok(Cloned {
         files: files?,
-        root: Some(again?),
+        replacement: Some(again?),
     })
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use crate::HandError;
 use crate::files;
-use crate::mountinfo::{self, Mount};
+use crate::mounted_volume::{Binding, MountedVolume, MountedVolumes, WritableMount};
+use crate::mountinfo::{self, MountEntry};
 use crate::mounts;
-use crate::place::Place;
 use crate::protocol::{Answer, Call, HandOp, Last, OpResult, Prepared, Unbind};
-use crate::volume::{Placed, Root, Volume, Volumes};
+use crate::target::TargetPath;
 
 /// How many dead mounts may lie on top of each other at a target.
 const LAYERS: usize = 64;
@@ -22,7 +22,7 @@ const LAYERS: usize = 64;
 pub(crate) type Performed = Result<(Answer, Vec<OwnedFd>), HandError>;
 
 /// Does one call. Ping, Adopt and Last never come here: the main thread answers them.
-pub(crate) fn perform(volumes: &Volumes, call: Call) -> Performed {
+pub(crate) fn perform(volumes: &MountedVolumes, call: Call) -> Performed {
     let plain = |answer| Ok((answer, Vec::new()));
     match call {
         Call::Prepare {
@@ -30,17 +30,19 @@ pub(crate) fn perform(volumes: &Volumes, call: Call) -> Performed {
             target,
             over,
         } => {
-            let place = Place::find(&volumes.roots, &path(target))?;
-            plain(Answer::Prepared(prepare(volumes, volume, &place, over)?))
+            let target = TargetPath::find(&volumes.roots, &path(target))?;
+            plain(Answer::Prepared(prepare(volumes, volume, &target, over)?))
         }
         Call::Mount { volume } => mount(volumes, volume),
-        Call::Bind { volume, target } => {
-            bind(volumes, volume, Place::find(&volumes.roots, &path(target))?)
-        }
+        Call::Bind { volume, target } => bind(
+            volumes,
+            volume,
+            TargetPath::find(&volumes.roots, &path(target))?,
+        ),
         Call::Refresh { volume, paths } => {
-            let root = known(volumes, volume)?.root(volume)?;
+            let writable = known(volumes, volume)?.checked_mount(volume)?;
             plain(Answer::Refreshed(files::refresh(
-                root.mount.as_fd(),
+                writable.descriptor.as_fd(),
                 &paths,
             )))
         }
@@ -64,7 +66,7 @@ pub(crate) fn perform(volumes: &Volumes, call: Call) -> Performed {
             remove_target,
         } => forget(volumes, volume, remove_target).and_then(|()| plain(Answer::Done)),
         Call::Clear { target, .. } => {
-            clear(&Place::find(&volumes.roots, &path(target))?)?;
+            clear(&TargetPath::find(&volumes.roots, &path(target))?)?;
             plain(Answer::Done)
         }
         Call::Ping | Call::Adopt { .. } | Call::Last { .. } => Err(HandError::Malformed),
@@ -76,69 +78,69 @@ pub(crate) fn path(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-fn known(volumes: &Volumes, volume: u64) -> Result<Arc<Volume>, HandError> {
+fn known(volumes: &MountedVolumes, volume: u64) -> Result<Arc<MountedVolume>, HandError> {
     volumes.get(volume).ok_or(HandError::NoVolume(volume))
 }
 
 fn prepare(
-    volumes: &Volumes,
+    volumes: &MountedVolumes,
     number: u64,
-    place: &Place,
+    target: &TargetPath,
     over: bool,
 ) -> Result<Prepared, HandError> {
     let volume = volumes.enter(number);
     let created = {
         // The directory and the note that it is ours are one thing to whoever ends the hand.
         let _gate = volumes.gate.read();
-        let mut placed = volume.placed.lock().clone();
-        let same = placed.place.as_ref() == Some(place);
-        if placed.bound && !same {
+        let mut binding = volume.binding.lock().clone();
+        let same = binding.target.as_ref() == Some(target);
+        if binding.bound && !same {
             return Err(HandError::StillBound);
         }
-        if let (false, true, Some(former)) = (same, placed.created, &placed.place) {
+        if let (false, true, Some(former)) = (same, binding.created, &binding.target) {
             former.remove()?;
         }
-        let made = place.make(0o755)?;
-        placed = Placed {
-            place: Some(place.clone()),
-            created: made || (same && placed.created),
-            bound: placed.bound,
+        let made = target.make(0o755)?;
+        binding = Binding {
+            target: Some(target.clone()),
+            created: made || (same && binding.created),
+            bound: binding.bound,
         };
-        let created = placed.created;
-        *volume.placed.lock() = placed;
+        let created = binding.created;
+        *volume.binding.lock() = binding;
         created
     };
     let mut replaced = false;
     for _ in 0..LAYERS {
-        let found = place.look()?;
-        if !found.is_livemount()? {
+        let uppermost = target.look()?;
+        if !uppermost.is_livemount()? {
             break;
         }
-        if !found.is_dead() {
+        if !uppermost.is_dead() {
             let own = volume
-                .held_root()
-                .is_some_and(|root| root.device == found.device);
+                .held_mount()
+                .is_some_and(|writable| writable.device == uppermost.device);
             return if own {
                 Ok(Prepared { created, replaced })
             } else {
                 Err(HandError::Occupied)
             };
         }
-        found.detach()?;
+        uppermost.detach()?;
         replaced = true;
         // It may have been this volume's own, and aborted.
-        volume.placed.lock().bound = false;
+        volume.binding.lock().bound = false;
         tracing::info!(volume = number, "detached a dead livemount from the target");
     }
-    if !over && !created && !place.is_empty()? {
+    if !over && !created && !target.is_empty()? {
         return Err(HandError::NotEmpty);
     }
     Ok(Prepared { created, replaced })
 }
 
-fn mount(volumes: &Volumes, volume: u64) -> Performed {
+fn mount(volumes: &MountedVolumes, volume: u64) -> Performed {
     let entry = volumes.enter(volume);
-    if entry.placed.lock().bound {
+    if entry.binding.lock().bound {
         return Err(HandError::StillBound);
     }
     let (device, mount) = mounts::make(volumes.selinux_context.as_deref())?;
@@ -146,61 +148,61 @@ fn mount(volumes: &Volumes, volume: u64) -> Performed {
         what: "copy the mount's descriptor".into(),
         errno: libc::EMFILE,
     })?;
-    entry.set_root(Some(Root::new(mount, true)?));
+    entry.set_mount(Some(WritableMount::new(mount, true)?));
     // In this order: the kernel closes a dying daemon's descriptors from the lowest, and the
     // connection should end before the mount does.
     Ok((Answer::Mounted, vec![device, copy]))
 }
 
-fn bind(volumes: &Volumes, number: u64, place: Place) -> Performed {
+fn bind(volumes: &MountedVolumes, number: u64, target: TargetPath) -> Performed {
     let volume = known(volumes, number)?;
-    let root = volume.root(number)?;
-    let before = volume.placed.lock().clone();
-    if before.bound && before.place.as_ref() != Some(&place) {
+    let writable = volume.checked_mount(number)?;
+    let before = volume.binding.lock().clone();
+    if before.bound && before.target.as_ref() != Some(&target) {
         return Err(HandError::StillBound);
     }
-    let found = place.look()?;
-    if found.device == root.device {
-        set_bound(&volume, place, &before);
+    let uppermost = target.look()?;
+    if uppermost.device == writable.device {
+        set_bound(&volume, target, &before);
         return Ok((Answer::Bound, Vec::new()));
     }
-    if found.is_livemount()? {
+    if uppermost.is_livemount()? {
         return Err(HandError::Occupied);
     }
-    let cloned = mounts::clone_files(volumes, number, &root)?;
+    let cloned = mounts::clone_files(volumes, number, &writable)?;
     let mut beside = Vec::new();
-    if let Some(mount) = cloned.root {
+    if let Some(mount) = cloned.replacement {
         beside.extend(mount.try_clone());
-        volume.set_root(Some(Root::new(mount, root.made)?));
+        volume.set_mount(Some(WritableMount::new(mount, writable.made)?));
     }
     let _gate = volumes.gate.read();
-    mounts::attach(&cloned.files, &found.directory)?;
-    set_bound(&volume, place, &before);
+    mounts::attach(&cloned.files, &uppermost.directory)?;
+    set_bound(&volume, target, &before);
     Ok((Answer::Bound, beside))
 }
 
-fn set_bound(volume: &Volume, place: Place, before: &Placed) {
-    let created = before.created && before.place.as_ref() == Some(&place);
-    *volume.placed.lock() = Placed {
-        place: Some(place),
+fn set_bound(volume: &MountedVolume, target: TargetPath, before: &Binding) {
+    let created = before.created && before.target.as_ref() == Some(&target);
+    *volume.binding.lock() = Binding {
+        target: Some(target),
         created,
         bound: true,
     };
 }
 
 fn run(
-    volume: &Volume,
+    volume: &MountedVolume,
     number: u64,
     commit: u64,
     first: u32,
     ops: &[HandOp],
 ) -> Result<Vec<OpResult>, HandError> {
-    let root = volume.root(number)?;
+    let writable = volume.checked_mount(number)?;
     let mut results = Vec::with_capacity(ops.len());
     for (number, op) in ops.iter().enumerate() {
         let index = first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
         volume.progress.lock().running = Some((commit, index));
-        let result = files::run(root.mount.as_fd(), op);
+        let result = files::run(writable.descriptor.as_fd(), op);
         let mut progress = volume.progress.lock();
         progress.last = Some(Last {
             commit,
@@ -218,17 +220,24 @@ fn run(
 }
 
 /// Takes a volume away from its target, if it is there. `mounts` are the livemounts of the moment.
-fn unbind(volume: &Volume, how: Unbind, mounts: &[Mount]) -> Result<(), HandError> {
-    let (Some(place), Some(root)) = (volume.placed.lock().place.clone(), volume.held_root()) else {
+fn unbind(volume: &MountedVolume, how: Unbind, mounts: &[MountEntry]) -> Result<(), HandError> {
+    let (Some(target), Some(writable)) =
+        (volume.binding.lock().target.clone(), volume.held_mount())
+    else {
         return Ok(());
     };
-    unmount(&place, &root, how, mounts)?;
-    volume.placed.lock().bound = false;
+    unmount(&target, &writable, how, mounts)?;
+    volume.binding.lock().bound = false;
     Ok(())
 }
 
-fn unmount(place: &Place, root: &Root, how: Unbind, mounts: &[Mount]) -> Result<(), HandError> {
-    let found = match place.look() {
+fn unmount(
+    target: &TargetPath,
+    writable: &WritableMount,
+    how: Unbind,
+    mounts: &[MountEntry],
+) -> Result<(), HandError> {
+    let uppermost = match target.look() {
         // The directory is gone, or is another thing by now.
         Err(
             HandError::Os {
@@ -237,10 +246,10 @@ fn unmount(place: &Place, root: &Root, how: Unbind, mounts: &[Mount]) -> Result<
             }
             | HandError::NotADirectory,
         ) => return Ok(()),
-        found => found?,
+        uppermost => uppermost?,
     };
-    if found.device != root.device {
-        return if place.is_under(mounts, root.device) {
+    if uppermost.device != writable.device {
+        return if target.is_under(mounts, writable.device) {
             Err(HandError::Covered)
         } else {
             Ok(())
@@ -248,63 +257,67 @@ fn unmount(place: &Place, root: &Root, how: Unbind, mounts: &[Mount]) -> Result<
     }
     // A mount that was given to us may be of any filesystem, also of one that the daemon wants to
     // see unmounted.
-    if !root.made && !found.is_among(mounts) {
+    if !writable.made && !uppermost.is_among(mounts) {
         return Err(HandError::NotFuse);
     }
     match how {
         Unbind::IfIdle => {
-            drop(found);
-            place.unmount_if_idle()
+            drop(uppermost);
+            target.unmount_if_idle()
         }
-        Unbind::Detach => found.detach(),
+        Unbind::Detach => uppermost.detach(),
         Unbind::Force => {
-            found.abort();
-            found.detach()
+            uppermost.abort();
+            uppermost.detach()
         }
     }
 }
 
-fn forget(volumes: &Volumes, number: u64, remove_target: bool) -> Result<(), HandError> {
+fn forget(volumes: &MountedVolumes, number: u64, remove_target: bool) -> Result<(), HandError> {
     let Some(volume) = volumes.get(number) else {
         return Ok(());
     };
-    let placed = volume.placed.lock().clone();
-    let removed = match &placed.place {
-        Some(place) if remove_target && placed.created => place.remove(),
+    let binding = volume.binding.lock().clone();
+    let removed = match &binding.target {
+        Some(target) if remove_target && binding.created => target.remove(),
         _ => Ok(()),
     };
     // The mount goes, whatever keeps its folder.
-    volume.set_root(None);
+    volume.set_mount(None);
     volumes.remove(number);
     removed
 }
 
 /// Takes away whatever livemount is at a target, dead or alive, and the directory.
-fn clear(place: &Place) -> Result<(), HandError> {
+fn clear(target: &TargetPath) -> Result<(), HandError> {
     for _ in 0..LAYERS {
-        let found = match place.look() {
+        let uppermost = match target.look() {
             Err(HandError::Os {
                 errno: libc::ENOENT,
                 ..
             }) => return Ok(()),
-            found => found?,
+            uppermost => uppermost?,
         };
-        if !found.is_livemount()? {
+        if !uppermost.is_livemount()? {
             break;
         }
-        found.detach()?;
+        uppermost.detach()?;
     }
-    place.remove()
+    target.remove()
 }
 
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where
 /// somebody may be stuck in it.
-pub(crate) fn take_away(volume: &Volume, abort: bool, mounts: &[Mount]) -> Result<(), HandError> {
+pub(crate) fn take_away(
+    volume: &MountedVolume,
+    abort: bool,
+    mounts: &[MountEntry],
+) -> Result<(), HandError> {
     let how = if abort { Unbind::Force } else { Unbind::Detach };
     let unbound = unbind(volume, how, mounts);
-    let placed = volume.placed.lock().clone();
-    if let (true, Some(place)) = (placed.created, placed.place) {
-        place.remove()?;
+    let binding = volume.binding.lock().clone();
+    if let (true, Some(target)) = (binding.created, binding.target) {
+        target.remove()?;
     }
     unbound
 }

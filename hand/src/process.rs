@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::HandError;
+use crate::mounted_volume::{Binding, MountedVolumes};
 use crate::perform::{self, path, perform};
-use crate::place::{Place, is_directory};
 use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
 use crate::socket::{Received, buffer, readable, receive, send, send_now};
-use crate::volume::{Placed, Volumes};
+use crate::target::{TargetPath, is_directory};
 use crate::worker::{Lane, Pool, Turn};
 use crate::{mountinfo, sweep, sys};
 
@@ -36,7 +36,7 @@ const LAST_MOVES: Duration = Duration::from_secs(2);
 
 /// Why the hand ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum EndReason {
     /// The daemon closed its socket: it has gone, or wants us to.
     Closed,
     /// The daemon has been silent for a heartbeat, and holds its connections.
@@ -58,8 +58,8 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
     }
     let beat = args.heartbeat / BEATS;
     let parent = Parent::now();
-    let hand = Process {
-        volumes: Arc::new(Volumes::new(args)),
+    let hand = HandProcess {
+        volumes: Arc::new(MountedVolumes::new(args)),
         pool: Pool::default(),
         socket: Arc::new(socket),
         beat,
@@ -67,27 +67,27 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
     sweep::start(&hand.volumes, &hand.pool);
     let end = hand.serve();
     tracing::debug!(?end, "the hand ends");
-    let troubles = hand.take_all_away(end);
+    let failures = hand.take_all_away(end);
     // Before a word about anything: who reads our log may stand still, too.
-    let killed = end == End::Silent && parent.kill();
-    if end == End::Silent {
+    let killed = end == EndReason::Silent && parent.kill();
+    if end == EndReason::Silent {
         tracing::error!(killed, "the daemon was silent; its mounts were aborted");
     }
-    for (volume, error) in troubles {
+    for (volume, error) in failures {
         tracing::warn!(volume, %error, "a target is not as it was");
     }
     Ok(())
 }
 
-struct Process {
-    volumes: Arc<Volumes>,
+struct HandProcess {
+    volumes: Arc<MountedVolumes>,
     pool: Pool,
     socket: Arc<OwnedFd>,
     beat: Duration,
 }
 
-impl Process {
-    fn serve(&self) -> End {
+impl HandProcess {
+    fn serve(&self) -> EndReason {
         let mut buffer = buffer();
         let mut silent = 0;
         let mut beat = Instant::now() + self.beat;
@@ -110,11 +110,11 @@ impl Process {
                         beat = Instant::now() + self.beat;
                     }
                     if silent >= BEATS {
-                        return End::Silent;
+                        return EndReason::Silent;
                     }
                     continue;
                 }
-                Ok(Received::End) | Err(_) => return End::Closed,
+                Ok(Received::End) | Err(_) => return EndReason::Closed,
             }
             silent = 0;
             beat = Instant::now() + self.beat;
@@ -137,7 +137,7 @@ impl Process {
             | Call::Bind { volume, .. }
             | Call::Unbind { volume, .. }
             | Call::Forget { volume, .. }
-            | Call::Clear { volume, .. } => Lane::Place(*volume),
+            | Call::Clear { volume, .. } => Lane::Target(*volume),
             Call::Refresh { volume, .. } | Call::Run { volume, .. } => Lane::Files(*volume),
             Call::Ping | Call::Adopt { .. } | Call::Last { .. } => {
                 return self.answer_at_once(seq, call, beside);
@@ -192,16 +192,16 @@ impl Process {
                 bound,
                 last,
             } => {
-                let place =
-                    target.and_then(|target| Place::find(&self.volumes.roots, &path(target)).ok());
-                let placed = Placed {
-                    place,
+                let target = target
+                    .and_then(|target| TargetPath::find(&self.volumes.roots, &path(target)).ok());
+                let binding = Binding {
+                    target,
                     created,
                     bound,
                 };
                 if let Err(error) =
                     self.volumes
-                        .adopt(volume, placed, last, beside.into_iter().next())
+                        .adopt(volume, binding, last, beside.into_iter().next())
                 {
                     tracing::warn!(volume, %error, "cannot take over a volume");
                 }
@@ -212,21 +212,23 @@ impl Process {
 
     /// Empties every target, and says which would not be. No worker is joined; one that is about to
     /// change the mount table is waited for, and none begins after that.
-    fn take_all_away(&self, end: End) -> Vec<(u64, HandError)> {
+    fn take_all_away(&self, end: EndReason) -> Vec<(u64, HandError)> {
         let gate = self.volumes.gate.try_write_for(LAST_MOVES);
         let mounts = mountinfo::read().unwrap_or_default();
-        let mut troubles = Vec::new();
+        let mut failures = Vec::new();
         for (number, volume) in self.volumes.list() {
             // A thread that waits in the connection would hold up the end of this process, and with
             // it of the socket.
             let stuck =
-                self.pool.is_busy(Lane::Files(number)) || self.pool.is_busy(Lane::Place(number));
-            if let Err(error) = perform::take_away(&volume, end == End::Silent || stuck, &mounts) {
-                troubles.push((number, error));
+                self.pool.is_busy(Lane::Files(number)) || self.pool.is_busy(Lane::Target(number));
+            if let Err(error) =
+                perform::take_away(&volume, end == EndReason::Silent || stuck, &mounts)
+            {
+                failures.push((number, error));
             }
         }
         std::mem::forget(gate);
-        troubles
+        failures
     }
 }
 

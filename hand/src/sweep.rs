@@ -10,28 +10,28 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::mountinfo::{self, Mount};
-use crate::place::Place;
-use crate::volume::Volumes;
+use crate::mounted_volume::MountedVolumes;
+use crate::mountinfo::{self, MountEntry};
+use crate::target::TargetPath;
 use crate::worker::{Lane, Pool, Turn};
 
 /// Only for telling stuck ones from slow ones.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks at every livemount beneath the roots.
-pub(crate) fn start(volumes: &Arc<Volumes>, pool: &Pool) {
+pub(crate) fn start(volumes: &Arc<MountedVolumes>, pool: &Pool) {
     let mounts = match mountinfo::read() {
         Ok(mounts) => mounts,
         Err(error) => return tracing::warn!(%error, "cannot look for dead mounts"),
     };
-    // The kernel writes real paths, and places are found by the roots' given ones.
+    // The kernel writes real paths, and targets are found by the roots' given ones.
     let roots: Vec<_> = volumes
         .roots
         .iter()
         .filter_map(|root| root.canonicalize().ok())
         .collect();
     for mount in mounts {
-        let Ok(place) = Place::find(&roots, &mount.point) else {
+        let Ok(target) = TargetPath::find(&roots, &mount.point) else {
             continue;
         };
         pool.submit(
@@ -39,21 +39,21 @@ pub(crate) fn start(volumes: &Arc<Volumes>, pool: &Pool) {
             Instant::now() + PATIENCE,
             move |turn| {
                 if turn == Turn::Go {
-                    sweep(&place, &mount);
+                    sweep(&target, &mount);
                 }
             },
         );
     }
 }
 
-fn sweep(place: &Place, mount: &Mount) {
-    // Detaching by what was opened here, so that a live mount that has come to the place meanwhile
+fn sweep(target: &TargetPath, mount: &MountEntry) {
+    // Detaching by what was opened here, so that a live mount that has come to the target meanwhile
     // stays.
-    match place.look() {
-        Ok(found) if found.is_among(slice::from_ref(mount)) && found.is_dead() => {
-            match found.detach() {
-                Ok(()) => tracing::info!(?place, "detached a dead livemount"),
-                Err(error) => tracing::warn!(?place, %error, "cannot detach a dead livemount"),
+    match target.look() {
+        Ok(uppermost) if uppermost.is_among(slice::from_ref(mount)) && uppermost.is_dead() => {
+            match uppermost.detach() {
+                Ok(()) => tracing::info!(?target, "detached a dead livemount"),
+                Err(error) => tracing::warn!(?target, %error, "cannot detach a dead livemount"),
             }
         }
         _ => {}

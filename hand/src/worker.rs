@@ -29,7 +29,7 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// Its target and its mount.
-    Place(u64),
+    Target(u64),
     /// Its files.
     Files(u64),
     /// A dead mount that was found at start, by mount id.
@@ -48,17 +48,17 @@ type Job = Box<dyn FnOnce(Turn) + Send>;
 
 /// All of the threads. Nobody ever joins one.
 #[derive(Default)]
-pub(crate) struct Pool(Arc<Shared>);
+pub(crate) struct Pool(Arc<Workers>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Workers {
+    queues: Mutex<Queues>,
     ready: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    lanes: HashMap<Lane, Queue>,
+struct Queues {
+    lanes: HashMap<Lane, LaneQueue>,
     /// Begun lanes whose first job no thread has taken yet.
     ready: VecDeque<(Lane, Task)>,
     idle: usize,
@@ -70,7 +70,7 @@ struct Task {
     job: Job,
 }
 
-struct Queue {
+struct LaneQueue {
     /// When the time of the job at work is past.
     until: Instant,
     waiting: VecDeque<Task>,
@@ -88,7 +88,7 @@ impl Pool {
             until,
             job: Box::new(job),
         };
-        if let Some(refused) = self.place(lane, task) {
+        if let Some(refused) = self.enqueue(lane, task) {
             (refused.job)(Turn::Refused);
         }
     }
@@ -97,7 +97,7 @@ impl Pool {
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut refused = Vec::new();
         let mut next: Option<Instant> = None;
-        for queue in self.0.state.lock().lanes.values_mut() {
+        for queue in self.0.queues.lock().lanes.values_mut() {
             let (past, waiting): (Vec<_>, Vec<_>) =
                 queue.waiting.drain(..).partition(|task| task.until <= now);
             refused.extend(past);
@@ -117,10 +117,10 @@ impl Pool {
 
     /// Operations begun and not ended, and those of them that are past their time.
     pub(crate) fn load(&self, now: Instant) -> (usize, usize) {
-        let state = self.0.state.lock();
+        let queues = self.0.queues.lock();
         (
-            state.lanes.len(),
-            state
+            queues.lanes.len(),
+            queues
                 .lanes
                 .values()
                 .filter(|queue| queue.until <= now)
@@ -130,51 +130,51 @@ impl Pool {
 
     /// Whether a job of the lane is at work.
     pub(crate) fn is_busy(&self, lane: Lane) -> bool {
-        self.0.state.lock().lanes.contains_key(&lane)
+        self.0.queues.lock().lanes.contains_key(&lane)
     }
 
     /// The task again if it is refused.
-    fn place(&self, lane: Lane, task: Task) -> Option<Task> {
-        let mut state = self.0.state.lock();
-        if let Some(queue) = state.lanes.get_mut(&lane) {
+    fn enqueue(&self, lane: Lane, task: Task) -> Option<Task> {
+        let mut queues = self.0.queues.lock();
+        if let Some(queue) = queues.lanes.get_mut(&lane) {
             if queue.until <= Instant::now() || queue.waiting.len() >= WAITING {
                 return Some(task);
             }
             queue.waiting.push_back(task);
             return None;
         }
-        state.lanes.insert(
+        queues.lanes.insert(
             lane,
-            Queue {
+            LaneQueue {
                 until: task.until,
                 waiting: VecDeque::new(),
             },
         );
-        state.ready.push_back((lane, task));
-        if state.ready.len() <= state.idle {
+        queues.ready.push_back((lane, task));
+        if queues.ready.len() <= queues.idle {
             self.0.ready.notify_one();
             return None;
         }
-        let shared = Arc::clone(&self.0);
+        let workers = Arc::clone(&self.0);
         let spawned = std::thread::Builder::new()
             .name("hand-worker".into())
             .stack_size(STACK)
-            .spawn(move || shared.work());
+            .spawn(move || workers.work());
         match spawned {
-            Ok(_) => state.threads += 1,
+            Ok(_) => queues.threads += 1,
             // No room for a thread: an old one will come to it, or there is none.
-            Err(error) if state.threads > 0 => tracing::warn!(%error, "no new thread"),
+            Err(error) if queues.threads > 0 => tracing::warn!(%error, "no new thread"),
             Err(error) => {
                 tracing::error!(%error, "no thread at all");
-                state.lanes.remove(&lane);
-                return state.ready.pop_back().map(|(_, task)| task);
+                queues.lanes.remove(&lane);
+                return queues.ready.pop_back().map(|(_, task)| task);
             }
         }
         None
     }
 }
 
-impl Shared {
+impl Workers {
     fn work(&self) {
         while let Some((lane, task)) = self.take() {
             self.run(lane, task);
@@ -182,16 +182,16 @@ impl Shared {
     }
 
     fn take(&self) -> Option<(Lane, Task)> {
-        let mut state = self.state.lock();
+        let mut queues = self.queues.lock();
         loop {
-            if let Some(next) = state.ready.pop_front() {
+            if let Some(next) = queues.ready.pop_front() {
                 return Some(next);
             }
-            state.idle += 1;
-            let late = self.ready.wait_for(&mut state, LINGER).timed_out();
-            state.idle -= 1;
-            if late && state.ready.is_empty() {
-                state.threads -= 1;
+            queues.idle += 1;
+            let late = self.ready.wait_for(&mut queues, LINGER).timed_out();
+            queues.idle -= 1;
+            if late && queues.ready.is_empty() {
+                queues.threads -= 1;
                 return None;
             }
         }
@@ -214,13 +214,13 @@ impl Shared {
     }
 
     fn following(&self, lane: Lane) -> Option<Task> {
-        let mut state = self.state.lock();
-        let queue = state.lanes.get_mut(&lane)?;
+        let mut queues = self.queues.lock();
+        let queue = queues.lanes.get_mut(&lane)?;
         if let Some(task) = queue.waiting.pop_front() {
             queue.until = task.until;
             return Some(task);
         }
-        state.lanes.remove(&lane);
+        queues.lanes.remove(&lane);
         None
     }
 }
@@ -254,7 +254,7 @@ mod tests {
         for volume in 2..50 {
             pool.submit(Lane::Files(volume), later(60_000), tell(&to, volume));
         }
-        pool.submit(Lane::Place(1), later(60_000), tell(&to, 50));
+        pool.submit(Lane::Target(1), later(60_000), tell(&to, 50));
         let mut done: Vec<_> = (0..49)
             .map(|_| told.recv_timeout(SOON).expect("not delayed"))
             .collect();
@@ -305,14 +305,14 @@ mod tests {
             .map(|_| told.recv_timeout(SOON).expect("runs").0)
             .collect();
         assert_eq!(done, (0..50).collect::<Vec<_>>());
-        assert!(pool.0.state.lock().threads <= 50);
-        let before = pool.0.state.lock().threads;
-        while pool.0.state.lock().idle == 0 {
+        assert!(pool.0.queues.lock().threads <= 50);
+        let before = pool.0.queues.lock().threads;
+        while pool.0.queues.lock().idle == 0 {
             std::thread::yield_now();
         }
         pool.submit(Lane::Files(2), later(60_000), tell(&to, 0));
         told.recv_timeout(SOON).expect("runs");
-        assert_eq!(pool.0.state.lock().threads, before);
+        assert_eq!(pool.0.queues.lock().threads, before);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub const ALL: &[(&str, fn())] = &[
         "a_forced_unmount_by_somebody_else",
         a_forced_unmount_by_somebody_else,
     ),
-    ("long_lists_go_in_parts", long_lists_go_in_parts),
+    ("long_lists_go_in_batches", long_lists_go_in_batches),
     ("many_volumes_at_once", many_volumes_at_once),
 ];
 
@@ -140,7 +140,7 @@ fn cloning_as_before_linux_6_15() {
         assert_eq!(
             fs::read_dir(scene.root.path()).expect("is there").count(),
             1,
-            "the private place is gone"
+            "the private directory is gone"
         );
         assert_eq!(mounts(scene.root.path()).len(), 1);
         assert_eq!(
@@ -364,7 +364,7 @@ fn a_forced_unmount_by_somebody_else() {
     scene.end();
 }
 
-fn long_lists_go_in_parts() {
+fn long_lists_go_in_batches() {
     let scene = Scene::new(&[]);
     let (_, seen) = scene.volume(1);
     let paths = vec!["a"; 5_000];

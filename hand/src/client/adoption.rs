@@ -11,7 +11,7 @@ use crate::protocol::{Answer, Call, Last};
 
 /// What a call changes if it is answered well.
 #[derive(Debug, Clone)]
-pub(super) enum Effect {
+pub(super) enum AdoptionUpdate {
     None,
     Prepared {
         volume: u64,
@@ -37,7 +37,7 @@ pub(super) enum Effect {
     },
 }
 
-impl Effect {
+impl AdoptionUpdate {
     pub(super) fn of(call: &Call) -> Self {
         match call {
             Call::Prepare { volume, target, .. } => Self::Prepared {
@@ -70,12 +70,12 @@ impl Effect {
     }
 }
 
-/// All volumes.
+/// What all volumes need to be adopted.
 #[derive(Default)]
-pub(super) struct Kept(BTreeMap<u64, Volume>);
+pub(super) struct Adoptions(BTreeMap<u64, AdoptableVolume>);
 
 #[derive(Default)]
-struct Volume {
+struct AdoptableVolume {
     target: Option<Vec<u8>>,
     created: bool,
     bound: bool,
@@ -83,29 +83,29 @@ struct Volume {
     last: Option<Last>,
 }
 
-impl Kept {
-    /// Notes what an answer changed, and takes the descriptors that stay here out of `beside`. What
+impl Adoptions {
+    /// Records what an answer changed, and takes the descriptors that stay here out of `beside`. What
     /// they replace is given back, to be dropped where no lock is held: it may be the last of a
     /// superblock.
-    pub(super) fn note(
+    pub(super) fn record(
         &mut self,
-        effect: Effect,
+        update: AdoptionUpdate,
         answer: &Answer,
         beside: &mut Vec<OwnedFd>,
     ) -> Option<Arc<OwnedFd>> {
         let mut replaced = None;
-        match (effect, answer) {
-            (Effect::Prepared { volume, target }, Answer::Prepared(prepared)) => {
+        match (update, answer) {
+            (AdoptionUpdate::Prepared { volume, target }, Answer::Prepared(prepared)) => {
                 let volume = self.0.entry(volume).or_default();
                 volume.target = Some(target);
                 volume.created = prepared.created;
                 volume.bound &= !prepared.replaced;
             }
-            (Effect::Mounted { volume }, Answer::Mounted) if beside.len() == 2 => {
+            (AdoptionUpdate::Mounted { volume }, Answer::Mounted) if beside.len() == 2 => {
                 let volume = self.0.entry(volume).or_default();
                 replaced = std::mem::replace(&mut volume.mount, beside.pop().map(Arc::new));
             }
-            (Effect::Bound { volume, target }, Answer::Bound) => {
+            (AdoptionUpdate::Bound { volume, target }, Answer::Bound) => {
                 let volume = self.0.entry(volume).or_default();
                 volume.target = Some(target);
                 volume.bound = true;
@@ -114,7 +114,7 @@ impl Kept {
                 }
             }
             (
-                Effect::Ran {
+                AdoptionUpdate::Ran {
                     volume,
                     commit,
                     first,
@@ -133,12 +133,12 @@ impl Kept {
                     });
                 }
             }
-            (Effect::Unbound { volume }, Answer::Done) => {
+            (AdoptionUpdate::Unbound { volume }, Answer::Done) => {
                 if let Some(volume) = self.0.get_mut(&volume) {
                     volume.bound = false;
                 }
             }
-            (Effect::Forgotten { volume }, Answer::Done) => {
+            (AdoptionUpdate::Forgotten { volume }, Answer::Done) => {
                 replaced = self.0.remove(&volume).and_then(|volume| volume.mount);
             }
             _ => {}
@@ -152,8 +152,8 @@ impl Kept {
     }
 
     /// What a new hand is told.
-    pub(super) fn adoptions(&self) -> Vec<(Call, Option<Arc<OwnedFd>>)> {
-        let adoption = |(id, volume): (&u64, &Volume)| {
+    pub(super) fn calls(&self) -> Vec<(Call, Option<Arc<OwnedFd>>)> {
+        let adoption = |(id, volume): (&u64, &AdoptableVolume)| {
             let target = volume.target.clone();
             let call = Call::Adopt {
                 volume: *id,

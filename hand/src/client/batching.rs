@@ -1,4 +1,4 @@
-//! From the caller's arguments to messages: checks, and lists cut up so that no message is too
+//! From the caller's arguments to messages: checks, and lists cut into batches so that no message is too
 //! large.
 
 use std::os::unix::ffi::OsStrExt;
@@ -10,9 +10,9 @@ use crate::files::split;
 use crate::protocol::HandOp;
 
 /// Bytes of paths in one message, well below what a message holds.
-const CHUNK_BYTES: usize = 48 * 1024;
+const BATCH_BYTES: usize = 48 * 1024;
 /// Items in one message, so that the results fit as well.
-const CHUNK_ITEMS: usize = 2048;
+const BATCH_ITEMS: usize = 2048;
 /// Bytes that an item needs beside its paths, more than enough.
 const ITEM_BYTES: usize = 32;
 
@@ -47,19 +47,22 @@ pub(super) fn check<'a>(mut paths: impl Iterator<Item = &'a str>) -> Result<(), 
     }
 }
 
-/// Cuts a list into parts that fit into one message each.
-pub(super) fn chunks<T>(mut items: &[T], size: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+/// Cuts a list into batches that fit into one message each.
+pub(super) fn batches<T>(
+    mut items: &[T],
+    size: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |item: &&T| {
             bytes += size(item) + ITEM_BYTES;
-            bytes <= CHUNK_BYTES
+            bytes <= BATCH_BYTES
         };
-        let count = items.iter().take(CHUNK_ITEMS).take_while(fits).count();
+        let count = items.iter().take(BATCH_ITEMS).take_while(fits).count();
         // One that is too large by itself goes by itself, and is refused.
-        let (chunk, rest) = items.split_at(count.max(1).min(items.len()));
+        let (batch, rest) = items.split_at(count.max(1).min(items.len()));
         items = rest;
-        (!chunk.is_empty()).then_some(chunk)
+        (!batch.is_empty()).then_some(batch)
     })
 }
 
@@ -69,15 +72,15 @@ mod tests {
     use crate::protocol::{Call, Request, encode};
 
     #[test]
-    fn chunks_keep_all_in_order_and_fit() {
+    fn batches_keep_all_in_order_and_fit() {
         let paths: Vec<String> = (0..10_000)
             .map(|number| format!("{number}-{}", "x".repeat(number % 300)))
             .collect();
         let mut together = Vec::new();
-        for chunk in chunks(&paths, String::len) {
+        for batch in batches(&paths, String::len) {
             let call = Call::Refresh {
                 volume: u64::MAX,
-                paths: chunk.to_vec(),
+                paths: batch.to_vec(),
             };
             encode(&Request {
                 seq: u64::MAX,
@@ -85,10 +88,10 @@ mod tests {
                 call,
             })
             .expect("fits");
-            together.extend_from_slice(chunk);
+            together.extend_from_slice(batch);
         }
         assert_eq!(together, paths);
-        assert_eq!(chunks(&[] as &[String], String::len).count(), 0);
-        assert_eq!(chunks(&["x".repeat(CHUNK_BYTES)], String::len).count(), 1);
+        assert_eq!(batches(&[] as &[String], String::len).count(), 0);
+        assert_eq!(batches(&["x".repeat(BATCH_BYTES)], String::len).count(), 1);
     }
 }

@@ -1,5 +1,5 @@
-//! The connection to the hand of the moment: one that dies is reaped, replaced, and its successor
-//! told everything.
+//! The supervisor of the hand: it holds the connection to the hand of the moment. One that dies is
+//! reaped, replaced, and its successor told everything.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -12,9 +12,9 @@ use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
+use super::adoption::{AdoptionUpdate, Adoptions};
+use super::batching::left;
 use super::child::{give_up, reap, spawn, tell};
-use super::keep::{Effect, Kept};
-use super::parts::left;
 use super::{ClientOptions, HandStatus};
 use crate::HandError;
 use crate::error::During;
@@ -32,23 +32,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An answer with what came beside it.
 pub(super) type Answered = Result<(Answer, Vec<OwnedFd>), HandError>;
 
-pub(super) struct Shared {
+pub(super) struct Supervisor {
     options: ClientOptions,
-    state: Mutex<State>,
+    state: Mutex<SupervisorState>,
     changed: Condvar,
 }
 
-struct State {
-    link: Link,
+struct SupervisorState {
+    socket: HandSocket,
     next: u64,
-    pending: HashMap<u64, Pending>,
-    kept: Kept,
+    pending: HashMap<u64, PendingCall>,
+    adoptions: Adoptions,
     restarts: u64,
     busy: u32,
     late: u32,
 }
 
-enum Link {
+enum HandSocket {
     Up(Arc<OwnedFd>),
     /// A new hand is on its way.
     Down,
@@ -60,7 +60,7 @@ enum Link {
 
 /// How a hand ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum HandEnd {
     /// Its socket did; `mute` where it never answered.
     Died { mute: bool },
     /// It has not answered for a heartbeat. One that was killed while a thread of it waits in the
@@ -68,44 +68,44 @@ enum End {
     Silent,
 }
 
-struct Pending {
+struct PendingCall {
     to: SyncSender<Answered>,
-    effect: Effect,
+    update: AdoptionUpdate,
 }
 
 /// Starts the first hand, then the thread that attends to it.
-pub(super) fn start(options: ClientOptions) -> Result<Arc<Shared>, HandError> {
+pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError> {
     let (child, socket) = spawn(&options)?;
     let socket = Arc::new(socket);
-    let state = State {
-        link: Link::Up(Arc::clone(&socket)),
+    let state = SupervisorState {
+        socket: HandSocket::Up(Arc::clone(&socket)),
         next: 1,
         pending: HashMap::new(),
-        kept: Kept::default(),
+        adoptions: Adoptions::default(),
         restarts: 0,
         busy: 0,
         late: 0,
     };
-    let shared = Arc::new(Shared {
+    let supervisor = Arc::new(Supervisor {
         options,
         state: Mutex::new(state),
         changed: Condvar::new(),
     });
-    let attending = Arc::clone(&shared);
+    let attending = Arc::clone(&supervisor);
     let spawned = std::thread::Builder::new()
         .name("hand".into())
         .spawn(move || attending.attend(child, socket));
     spawned.map_err(|error| HandError::start(&error))?;
-    Ok(shared)
+    Ok(supervisor)
 }
 
-impl Shared {
+impl Supervisor {
     /// One call, once.
     pub(super) fn call(&self, call: Call, within: Duration) -> Answered {
         let deadline = Instant::now() + within;
-        let (what, effect) = (call.name(), Effect::of(&call));
+        let (what, update) = (call.name(), AdoptionUpdate::of(&call));
         let (to, answer) = sync_channel(1);
-        let (seq, socket) = self.enter(Pending { to, effect }, deadline)?;
+        let (seq, socket) = self.enter(PendingCall { to, update }, deadline)?;
         let within_ms = u32::try_from(left(deadline).as_millis()).unwrap_or(u32::MAX);
         let sent = encode(&Request {
             seq,
@@ -123,16 +123,16 @@ impl Shared {
             state.pending.remove(&seq);
             // Before the reader has seen it, so that the next call waits for the next hand.
             if error == HandError::Died
-                && matches!(&state.link, Link::Up(up) if Arc::ptr_eq(up, &socket))
+                && matches!(&state.socket, HandSocket::Up(up) if Arc::ptr_eq(up, &socket))
             {
-                state.link = Link::Down;
+                state.socket = HandSocket::Down;
             }
             return Err(error);
         }
         answer
             .recv_timeout(left(deadline) + MARGIN)
             .unwrap_or_else(|error| {
-                // Who gives up takes the answer's place with it; one that comes later is dropped,
+                // Who gives up takes the pending call along; an answer that comes later is dropped,
                 // descriptors and all.
                 self.state.lock().pending.remove(&seq);
                 Err(if error == RecvTimeoutError::Timeout {
@@ -144,14 +144,14 @@ impl Shared {
     }
 
     pub(super) fn drop_mount(&self, volume: u64) {
-        let mount = self.state.lock().kept.take_mount(volume);
+        let mount = self.state.lock().adoptions.take_mount(volume);
         drop(mount);
     }
 
     pub(super) fn status(&self) -> HandStatus {
         let state = self.state.lock();
         HandStatus {
-            up: matches!(state.link, Link::Up(_)),
+            up: matches!(state.socket, HandSocket::Up(_)),
             restarts: state.restarts,
             busy: state.busy,
             late: state.late,
@@ -160,18 +160,18 @@ impl Shared {
 
     pub(super) fn close(&self, deadline: Instant) -> Result<(), HandError> {
         let mut state = self.state.lock();
-        match &state.link {
-            Link::Up(socket) => {
+        match &state.socket {
+            HandSocket::Up(socket) => {
                 // Only our direction: answers that are on their way still come, and then the hand's
                 // end.
                 let _gone = shutdown(&**socket, Shutdown::Write);
-                state.link = Link::Closing;
+                state.socket = HandSocket::Closing;
             }
-            Link::Down => state.link = Link::Closing,
-            Link::Closing | Link::Closed => {}
+            HandSocket::Down => state.socket = HandSocket::Closing,
+            HandSocket::Closing | HandSocket::Closed => {}
         }
         self.changed.notify_all();
-        while !matches!(state.link, Link::Closed) {
+        while !matches!(state.socket, HandSocket::Closed) {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
                 return Err(HandError::Slow {
                     what: "close".into(),
@@ -181,20 +181,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for a hand, and for a place among those who wait for answers.
-    fn enter(&self, pending: Pending, deadline: Instant) -> Result<(u64, Arc<OwnedFd>), HandError> {
+    /// Waits for a hand, and enters the call among those that wait for answers.
+    fn enter(
+        &self,
+        pending: PendingCall,
+        deadline: Instant,
+    ) -> Result<(u64, Arc<OwnedFd>), HandError> {
         let mut state = self.state.lock();
         loop {
-            match &state.link {
-                Link::Up(socket) => {
+            match &state.socket {
+                HandSocket::Up(socket) => {
                     let socket = Arc::clone(socket);
                     let seq = state.next;
                     state.next += 1;
                     state.pending.insert(seq, pending);
                     return Ok((seq, socket));
                 }
-                Link::Closing | Link::Closed => return Err(HandError::Closed),
-                Link::Down => {}
+                HandSocket::Closing | HandSocket::Closed => return Err(HandError::Closed),
+                HandSocket::Down => {}
             }
             if self.changed.wait_until(&mut state, deadline).timed_out() {
                 return Err(HandError::Died);
@@ -206,7 +210,7 @@ impl Shared {
         let mut pause = SHORTEST_PAUSE;
         loop {
             let end = self.read(&socket);
-            if end == End::Silent {
+            if end == HandEnd::Silent {
                 // Before it can see the end of its socket, and take away what its successor keeps.
                 give_up(child);
                 self.fell();
@@ -224,18 +228,18 @@ impl Shared {
                 tracing::warn!(?status, "the hand died; starting another");
             }
             pause = match end {
-                End::Died { mute: true } => (pause * 2).min(LONGEST_PAUSE),
+                HandEnd::Died { mute: true } => (pause * 2).min(LONGEST_PAUSE),
                 _ => SHORTEST_PAUSE,
             };
             match self.again(&mut pause) {
-                Some((next, link)) => (child, socket) = (next, link),
+                Some(next) => (child, socket) = next,
                 None => return,
             }
         }
     }
 
     /// Answers go to their callers, until the hand's end. Pings go out meanwhile.
-    fn read(&self, socket: &Arc<OwnedFd>) -> End {
+    fn read(&self, socket: &Arc<OwnedFd>) -> HandEnd {
         let mut mute = true;
         let mut unanswered = 0;
         let beat = self.options.heartbeat / BEATS;
@@ -244,7 +248,7 @@ impl Shared {
         loop {
             if Instant::now() >= ping {
                 if unanswered > BEATS {
-                    return End::Silent;
+                    return HandEnd::Silent;
                 }
                 unanswered += 1;
                 // Where there is no room, the hand has other messages of ours to see us by.
@@ -260,7 +264,7 @@ impl Shared {
             match readable(&**socket, left(ping)) {
                 Ok(false) => continue,
                 Ok(true) => {}
-                Err(_) => return End::Died { mute },
+                Err(_) => return HandEnd::Died { mute },
             }
             match receive(&**socket, &mut buffer) {
                 Ok(Received::Message(length, beside)) => {
@@ -271,7 +275,7 @@ impl Shared {
                     tracing::warn!("an answer of the hand was cut off: out of descriptors?");
                 }
                 Ok(Received::Nothing) => {}
-                Ok(Received::End) | Err(_) => return End::Died { mute },
+                Ok(Received::End) | Err(_) => return HandEnd::Died { mute },
             }
         }
     }
@@ -284,11 +288,11 @@ impl Shared {
         if let Ok(Answer::Pong { busy, late }) = outcome {
             (state.busy, state.late) = (busy, late);
         }
-        let Some(Pending { to, effect }) = state.pending.remove(&seq) else {
+        let Some(PendingCall { to, update }) = state.pending.remove(&seq) else {
             return;
         };
         let answered = outcome.map(|answer| {
-            let replaced = state.kept.note(effect, &answer, &mut beside);
+            let replaced = state.adoptions.record(update, &answer, &mut beside);
             drop(state);
             drop(replaced);
             (answer, beside)
@@ -300,16 +304,16 @@ impl Shared {
     fn fell(&self) {
         let mut state = self.state.lock();
         state.pending.clear();
-        if matches!(state.link, Link::Up(_)) {
-            state.link = Link::Down;
+        if matches!(state.socket, HandSocket::Up(_)) {
+            state.socket = HandSocket::Down;
         }
     }
 
     fn ended(&self) -> bool {
         let mut state = self.state.lock();
-        let closing = matches!(state.link, Link::Closing);
+        let closing = matches!(state.socket, HandSocket::Closing);
         if closing {
-            state.link = Link::Closed;
+            state.socket = HandSocket::Closed;
             self.changed.notify_all();
         }
         closing
@@ -320,11 +324,11 @@ impl Shared {
         loop {
             let mut state = self.state.lock();
             let until = Instant::now() + *pause;
-            while !matches!(state.link, Link::Closing)
+            while !matches!(state.socket, HandSocket::Closing)
                 && !self.changed.wait_until(&mut state, until).timed_out()
             {}
             state.restarts += 1;
-            let adoptions = state.kept.adoptions();
+            let adoptions = state.adoptions.calls();
             drop(state);
             match spawn(&self.options) {
                 Ok((child, socket)) => {
@@ -350,10 +354,10 @@ impl Shared {
     /// Lets callers in; not where it was closed meanwhile.
     fn raise(&self, socket: &Arc<OwnedFd>) -> bool {
         let mut state = self.state.lock();
-        if matches!(state.link, Link::Closing) {
+        if matches!(state.socket, HandSocket::Closing) {
             return false;
         }
-        state.link = Link::Up(Arc::clone(socket));
+        state.socket = HandSocket::Up(Arc::clone(socket));
         self.changed.notify_all();
         true
     }

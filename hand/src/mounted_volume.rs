@@ -12,15 +12,15 @@ use rustix::fs::fstatfs;
 
 use crate::HandError;
 use crate::error::During;
-use crate::place::{Device, Place, device};
 use crate::process::HandArgs;
 use crate::protocol::{Last, Progress};
+use crate::target::{Device, TargetPath, device};
 
 /// statfs(2), linux/magic.h.
 const FUSE_SUPER_MAGIC: i128 = 0x6573_5546;
 
 /// All that the threads of one hand share.
-pub(crate) struct Volumes {
+pub(crate) struct MountedVolumes {
     pub(crate) roots: Vec<PathBuf>,
     /// Clone as a kernel before 6.15 must (see `mounts`).
     pub(crate) clone_attached: bool,
@@ -30,21 +30,21 @@ pub(crate) struct Volumes {
     /// hand takes it for writing and never gives it back, so that nothing appears after the last
     /// look. Only calls that no FUSE daemon can delay are made under it.
     pub(crate) gate: RwLock<()>,
-    all: Mutex<HashMap<u64, Arc<Volume>>>,
+    all: Mutex<HashMap<u64, Arc<MountedVolume>>>,
 }
 
 /// One of them.
 #[derive(Default)]
-pub(crate) struct Volume {
-    pub(crate) placed: Mutex<Placed>,
-    root: Mutex<Option<Arc<Root>>>,
+pub(crate) struct MountedVolume {
+    pub(crate) binding: Mutex<Binding>,
+    mount: Mutex<Option<Arc<WritableMount>>>,
     pub(crate) progress: Mutex<Progress>,
 }
 
 /// Where a volume is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Placed {
-    pub(crate) place: Option<Place>,
+pub(crate) struct Binding {
+    pub(crate) target: Option<TargetPath>,
     /// The directory was made by a hand, who removes it again.
     pub(crate) created: bool,
     pub(crate) bound: bool,
@@ -52,8 +52,8 @@ pub(crate) struct Placed {
 
 /// A volume's writable mount, which has no path anywhere.
 #[derive(Debug)]
-pub(crate) struct Root {
-    pub(crate) mount: OwnedFd,
+pub(crate) struct WritableMount {
+    pub(crate) descriptor: OwnedFd,
     pub(crate) device: Device,
     /// This hand made it: it is what it seems to be.
     pub(crate) made: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Root {
     known: AtomicBool,
 }
 
-impl Volumes {
+impl MountedVolumes {
     pub(crate) fn new(args: HandArgs) -> Self {
         Self {
             roots: args.roots,
@@ -73,12 +73,12 @@ impl Volumes {
     }
 
     /// The volume of that number, a new one if there is none.
-    pub(crate) fn enter(&self, volume: u64) -> Arc<Volume> {
+    pub(crate) fn enter(&self, volume: u64) -> Arc<MountedVolume> {
         Arc::clone(self.all.lock().entry(volume).or_default())
     }
 
     /// The volume of that number.
-    pub(crate) fn get(&self, volume: u64) -> Option<Arc<Volume>> {
+    pub(crate) fn get(&self, volume: u64) -> Option<Arc<MountedVolume>> {
         self.all.lock().get(&volume).map(Arc::clone)
     }
 
@@ -86,7 +86,7 @@ impl Volumes {
         self.all.lock().remove(&volume);
     }
 
-    pub(crate) fn list(&self) -> Vec<(u64, Arc<Volume>)> {
+    pub(crate) fn list(&self) -> Vec<(u64, Arc<MountedVolume>)> {
         self.all
             .lock()
             .iter()
@@ -99,14 +99,16 @@ impl Volumes {
     pub(crate) fn adopt(
         &self,
         volume: u64,
-        placed: Placed,
+        binding: Binding,
         last: Option<Last>,
         mount: Option<OwnedFd>,
     ) -> Result<(), HandError> {
-        let root = mount.map(|mount| Root::new(mount, false)).transpose()?;
+        let mount = mount
+            .map(|mount| WritableMount::new(mount, false))
+            .transpose()?;
         let volume = self.enter(volume);
-        *volume.placed.lock() = placed;
-        volume.set_root(root);
+        *volume.binding.lock() = binding;
+        volume.set_mount(mount);
         *volume.progress.lock() = Progress {
             last,
             running: None,
@@ -115,41 +117,44 @@ impl Volumes {
     }
 }
 
-impl Volume {
+impl MountedVolume {
     /// Its mount, made sure of to be a FUSE one. The question waits for the daemon.
-    pub(crate) fn root(&self, volume: u64) -> Result<Arc<Root>, HandError> {
-        let root = self.held_root().ok_or(HandError::NoVolume(volume))?;
-        if !root.known.load(Ordering::Relaxed) {
+    pub(crate) fn checked_mount(&self, volume: u64) -> Result<Arc<WritableMount>, HandError> {
+        let mount = self.held_mount().ok_or(HandError::NoVolume(volume))?;
+        if !mount.known.load(Ordering::Relaxed) {
             // A taken-over daemon could have handed us any directory that it can see, to have it
             // changed with our rights.
-            if i128::from(fstatfs(&root.mount).during("statfs of the mount")?.f_type)
-                != FUSE_SUPER_MAGIC
+            if i128::from(
+                fstatfs(&mount.descriptor)
+                    .during("statfs of the mount")?
+                    .f_type,
+            ) != FUSE_SUPER_MAGIC
             {
                 return Err(HandError::NotFuse);
             }
-            root.known.store(true, Ordering::Relaxed);
+            mount.known.store(true, Ordering::Relaxed);
         }
-        Ok(root)
+        Ok(mount)
     }
 
     /// Its mount, as it is.
-    pub(crate) fn held_root(&self) -> Option<Arc<Root>> {
-        self.root.lock().clone()
+    pub(crate) fn held_mount(&self) -> Option<Arc<WritableMount>> {
+        self.mount.lock().clone()
     }
 
-    pub(crate) fn set_root(&self, root: Option<Root>) {
-        let former = std::mem::replace(&mut *self.root.lock(), root.map(Arc::new));
+    pub(crate) fn set_mount(&self, mount: Option<WritableMount>) {
+        let former = std::mem::replace(&mut *self.mount.lock(), mount.map(Arc::new));
         // Perhaps the end of a superblock, so not under the lock.
         drop(former);
     }
 }
 
-impl Root {
+impl WritableMount {
     /// `made` where this hand made it, and nobody gave it to us.
-    pub(crate) fn new(mount: OwnedFd, made: bool) -> Result<Self, HandError> {
-        let device = device(&mount)?;
+    pub(crate) fn new(descriptor: OwnedFd, made: bool) -> Result<Self, HandError> {
+        let device = device(&descriptor)?;
         Ok(Self {
-            mount,
+            descriptor,
             device,
             made,
             known: AtomicBool::new(made),

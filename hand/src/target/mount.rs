@@ -11,11 +11,11 @@ use rustix::mount::{UnmountFlags, unmount};
 use super::Device;
 use crate::HandError;
 use crate::error::During;
-use crate::mountinfo::{self, Mount};
+use crate::mountinfo::{self, MountEntry};
 
-/// What is at a place, by the uppermost mount there.
+/// What is at a target: the root of the uppermost mount there, or a bare directory.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct TargetMount {
     /// The directory, or the root of the mount.
     pub(crate) directory: OwnedFd,
     pub(crate) device: Device,
@@ -23,9 +23,9 @@ pub(crate) struct Found {
     pub(super) mounted: Option<u64>,
 }
 
-impl Found {
+impl TargetMount {
     /// Whether it is the root of one of these livemounts.
-    pub(crate) fn is_among(&self, mounts: &[Mount]) -> bool {
+    pub(crate) fn is_among(&self, mounts: &[MountEntry]) -> bool {
         mounts
             .iter()
             .any(|mount| Some(mount.id) == self.mounted && mount.device == self.device)
@@ -44,7 +44,7 @@ impl Found {
         matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED))
     }
 
-    /// Takes away this mount and no other: what has been mounted at the place since then is not
+    /// Takes away this mount and no other: what has been mounted at the target since then is not
     /// touched, and a mount that is gone is no error.
     pub(crate) fn detach(&self) -> Result<(), HandError> {
         detach(&self.directory)

@@ -5,10 +5,10 @@
 //! there by `openat2` without symbolic links and without a way up. Descriptors are opened for one
 //! call and not kept: one that is kept would hold the mount that it is on.
 //!
-//! Nothing here waits for a FUSE daemon, [`Found::is_dead`] excepted: an `O_PATH` open, a `statx`
-//! that asks for nothing fresh and an unmount never send it a request.
+//! Nothing here waits for a FUSE daemon, [`TargetMount::is_dead`] excepted: an `O_PATH` open, a
+//! `statx` that asks for nothing fresh and an unmount never send it a request.
 
-mod found;
+mod mount;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -23,9 +23,9 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::HandError;
 use crate::error::During;
-use crate::mountinfo::Mount;
-use found::descriptor_path;
-pub(crate) use found::{Found, detach, device};
+use crate::mountinfo::MountEntry;
+use mount::descriptor_path;
+pub(crate) use mount::{TargetMount, detach, device};
 
 const DIRECTORY: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
@@ -37,7 +37,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 
 /// A path strictly beneath a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct TargetPath {
     root: PathBuf,
     /// From the root, `.` at least.
     parent: PathBuf,
@@ -48,7 +48,7 @@ pub(crate) struct Place {
 /// the same.
 pub(crate) type Device = (u32, u32);
 
-impl Place {
+impl TargetPath {
     /// Judges a path by the roots. It need not exist.
     pub(crate) fn find(roots: &[PathBuf], target: &Path) -> Result<Self, HandError> {
         for root in roots {
@@ -73,7 +73,7 @@ impl Place {
         Err(HandError::OutsideRoots)
     }
 
-    /// The place of that name right beneath the first root: where the hand itself may put something
+    /// The path of that name right beneath the first root: where the hand itself may put something
     /// for a moment.
     pub(crate) fn private(root: &Path, name: String) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl Place {
     }
 
     /// What is there now.
-    pub(crate) fn look(&self) -> Result<Found, HandError> {
+    pub(crate) fn look(&self) -> Result<TargetMount, HandError> {
         let root = self.open_root()?;
         let directory = match openat2(
             root,
@@ -142,15 +142,15 @@ impl Place {
             .stx_attributes
             .contains(StatxAttributes::MOUNT_ROOT)
             .then_some(seen.stx_mnt_id);
-        Ok(Found {
+        Ok(TargetMount {
             directory,
             device,
             mounted,
         })
     }
 
-    /// Whether one of these mounts is of that device and at this place, under others perhaps.
-    pub(crate) fn is_under(&self, mounts: &[Mount], device: Device) -> bool {
+    /// Whether one of these mounts is of that device and at this path, under others perhaps.
+    pub(crate) fn is_under(&self, mounts: &[MountEntry], device: Device) -> bool {
         // The kernel writes real paths there, and the root may have been given by another name.
         let root = self
             .root
@@ -167,7 +167,7 @@ impl Place {
             .any(|mount| mount.device == device && mount.point == path)
     }
 
-    /// Unmounts what is uppermost at the place if nobody uses it.
+    /// Unmounts what is uppermost at the target if nobody uses it.
     pub(crate) fn unmount_if_idle(&self) -> Result<(), HandError> {
         let parent = self.open_parent()?;
         let path = descriptor_path(&parent).join(&self.name);
@@ -219,10 +219,10 @@ mod tests {
     #[test]
     fn only_strictly_beneath_a_root() {
         let roots = [PathBuf::from("/var/lib/pods"), PathBuf::from("/srv/")];
-        let find = |target: &str| Place::find(&roots, Path::new(target));
-        assert_eq!(find("/srv/a").map(|place| place.name), Ok("a".into()));
+        let find = |target: &str| TargetPath::find(&roots, Path::new(target));
+        assert_eq!(find("/srv/a").map(|target| target.name), Ok("a".into()));
         assert_eq!(
-            find("/var/lib/pods/1/v//x/").map(|place| place.parent),
+            find("/var/lib/pods/1/v//x/").map(|target| target.parent),
             Ok("./1/v".into())
         );
         for outside in [
@@ -245,11 +245,11 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         std::os::unix::fs::symlink("/etc", root.path().join("link")).expect("a link");
         let roots = [root.path().to_owned()];
-        let through = Place::find(&roots, &root.path().join("link/x"))
+        let through = TargetPath::find(&roots, &root.path().join("link/x"))
             .expect("beneath the root by its words");
         assert_eq!(through.make(0o755), Err(HandError::NotADirectory));
-        let itself =
-            Place::find(&roots, &root.path().join("link")).expect("beneath the root by its words");
+        let itself = TargetPath::find(&roots, &root.path().join("link"))
+            .expect("beneath the root by its words");
         assert_eq!(itself.look().map(drop), Err(HandError::NotADirectory));
     }
 }
