@@ -2,9 +2,9 @@
 //! inotify watch gets a real MODIFY, and every open sees one consistent version.
 //!
 //! One way down: a source tells objects, the engine (a crate of its own, pure) renders snapshots,
-//! `publish` commits them to a volume (a crate as well, pure; `served` shares it between threads), `fs` answers
-//! the kernel from it. The hand (a crate and a
-//! process of its own) alone touches mounts. docs/ARCHITECTURE.md is the map.
+//! `publish` commits them to a volume (a crate as well, pure; `served` shares it between threads), `fs`
+//! answers the kernel from it. The hand (a crate and a process of its own) alone touches mounts.
+//! docs/ARCHITECTURE.md is the map.
 
 pub mod backoff;
 pub mod cli;

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
 use livemount_engine::snapshot::Snapshot;
-use serde::{Deserialize, Serialize};
-
 use livemount_volume::Served;
+use serde::{Deserialize, Serialize};
 
 use crate::pod;
 

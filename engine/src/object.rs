@@ -108,6 +108,7 @@ impl Origin {
     }
 }
 
+/// A name that was written down, when it is read back.
 impl From<String> for Origin {
     fn from(name: String) -> Self {
         Self(Cow::Owned(name))

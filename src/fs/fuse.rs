@@ -45,7 +45,8 @@ fn inode(ino: INodeNo) -> Inode {
     Inode(ino.0)
 }
 
-fn node(ino: Inode) -> INodeNo {
+/// The kernel's number of an inode.
+pub fn nodeid(ino: Inode) -> INodeNo {
     INodeNo(ino.0)
 }
 
@@ -59,7 +60,7 @@ fn kind(kind: FileType) -> fuser::FileType {
 
 fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
-        ino: node(attr.ino),
+        ino: nodeid(attr.ino),
         size: attr.size,
         blocks: attr.size.div_ceil(512),
         atime: attr.mtime,
@@ -254,7 +255,7 @@ impl fuser::Filesystem for Filesystem {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.volume.list(inode(ino), offset, |line| {
-            reply.add(node(line.ino), line.offset, kind(line.kind), line.name)
+            reply.add(nodeid(line.ino), line.offset, kind(line.kind), line.name)
         });
         match listed {
             Ok(()) => reply.ok(),

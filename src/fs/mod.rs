@@ -6,5 +6,5 @@ mod fuse;
 mod init;
 mod xattr;
 
-pub use fuse::Filesystem;
+pub use fuse::{Filesystem, nodeid};
 pub use init::lacks;

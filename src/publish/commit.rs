@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use fuser::{INodeNo, Notifier};
+use fuser::Notifier;
 use livemount_engine::diff::{self, Plan};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{ObjectVersion, Snapshot};
@@ -17,6 +17,7 @@ use livemount_volume::{Change, DOTDATA, Inode, Swapped};
 
 use super::queue::{Commit, Outcome};
 use super::settings::Settings;
+use crate::fs::nodeid;
 use crate::observe::{Committed, Fact, Facts};
 use crate::served::{Parker, SharedVolume};
 
@@ -127,7 +128,7 @@ impl Committer {
     /// know, or a connection that is gone, needs none.
     fn invalidate(&self, inodes: impl Iterator<Item = Inode>) {
         for ino in inodes {
-            let _ = self.notifier.inval_inode(INodeNo(ino.0), -1, 0);
+            let _ = self.notifier.inval_inode(nodeid(ino), -1, 0);
         }
     }
 

@@ -9,6 +9,8 @@
 //! The publisher is the only writer; the filesystem reads, and moves a name only when the publisher
 //! has armed exactly that.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod armed;
 mod commit_ops;
 mod error;

@@ -47,8 +47,9 @@ pub enum Step {
         ino: Index,
         count: u8,
     },
+    /// A file that the kernel was told of, whatever became of it.
     Open {
-        ino: Index,
+        file: Index,
         write: bool,
     },
     Read {
@@ -69,20 +70,20 @@ pub enum Step {
 
 pub fn tree() -> impl Strategy<Value = Tree> {
     let file = (prop::sample::select(&PATHS[..]), 0..24u8);
-    vec(file, 0..6)
+    vec(file, 0..9)
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<Index>;
     prop_oneof![
-        2 => any::<u32>().prop_map(|later| Step::Handover { later }),
+        1 => any::<u32>().prop_map(|later| Step::Handover { later }),
         8 => (tree(), prop::bool::weighted(0.2)).prop_map(|(tree, fails)| Step::Commit { tree, fails }),
         3 => tree().prop_map(|tree| Step::WholeCommit { tree }),
         1 => Just(Step::Relabel),
-        2 => prop_oneof![0..5u16, 900..1100u16, 1900..2200u16].prop_map(|millis| Step::Time { millis }),
+        2 => prop_oneof![0..300u16, 900..1100u16, 1900..2200u16].prop_map(|millis| Step::Time { millis }),
         6 => (index(), prop::option::weighted(0.4, 0..6u8)).prop_map(|(path, dots)| Step::Walk { path, dots }),
         3 => (index(), 1..4u8).prop_map(|(ino, count)| Step::Forget { ino, count }),
-        5 => (index(), prop::bool::weighted(0.2)).prop_map(|(ino, write)| Step::Open { ino, write }),
+        8 => (index(), prop::bool::weighted(0.15)).prop_map(|(file, write)| Step::Open { file, write }),
         4 => (index(), (0..4u8, 0..12u8), prop::bool::weighted(0.3))
             .prop_map(|(handle, part, cached)| Step::Read { handle, part, cached }),
         3 => index().prop_map(|handle| Step::Release { handle }),
@@ -95,12 +96,16 @@ fn step() -> impl Strategy<Value = Step> {
 pub fn life() -> impl Strategy<Value = Life> {
     let pins = (1..4usize, prop_oneof![Just(1u64 << 20), 500..4000u64]);
     let pins = pins.prop_map(|(versions, bytes)| Pins { versions, bytes });
-    (tree(), pins, any::<bool>(), vec(step(), 1..80)).prop_map(|(first, pins, dotdata, steps)| {
-        Life {
-            first,
-            pins,
-            dotdata,
-            steps,
-        }
+    let steps = (vec(step(), 0..40), any::<u32>(), vec(step(), 1..40));
+    let steps = steps.prop_map(|(mut steps, later, after)| {
+        steps.push(Step::Handover { later });
+        steps.extend(after);
+        steps
+    });
+    (tree(), pins, any::<bool>(), steps).prop_map(|(first, pins, dotdata, steps)| Life {
+        first,
+        pins,
+        dotdata,
+        steps,
     })
 }

@@ -9,7 +9,7 @@ use livemount_engine::diff::{Plan, plan};
 use livemount_engine::object::Bytes;
 use livemount_engine::snapshot::Snapshot;
 use livemount_volume::{
-    Change, Compat, DOTDATA, FsError, HandleNumber, Inode, LetGo, Looked, Monotonic, Now,
+    Change, Compat, DOTDATA, FileType, FsError, HandleNumber, Inode, LetGo, Looked, Monotonic, Now,
     OpenAnswer, Pins, ROOT, Reader, Record, State, Swapped,
 };
 use proptest::sample::Index;
@@ -35,7 +35,7 @@ enum Stage {
 }
 
 pub struct Twins {
-    twins: Vec<Twin>,
+    each: Vec<Twin>,
     now: Duration,
     compat: Compat,
     stage: Stage,
@@ -43,6 +43,8 @@ pub struct Twins {
     staged: Inode,
     /// All that the kernel was ever told of.
     inodes: Vec<Inode>,
+    /// Those of them that are files.
+    regular: Vec<Inode>,
     handles: Vec<(Inode, HandleNumber)>,
 }
 
@@ -51,7 +53,7 @@ impl Twins {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let state = State::new(KEY, snapshot(first), pins, start);
         let mut twins = Self {
-            twins: vec![Twin {
+            each: vec![Twin {
                 state,
                 ahead: Duration::ZERO,
             }],
@@ -65,6 +67,7 @@ impl Twins {
             files: ROOT,
             staged: ROOT,
             inodes: vec![ROOT],
+            regular: Vec::new(),
             handles: Vec::new(),
         };
         twins.files = twins.lookup(ROOT, "files").expect("files/").attr.ino;
@@ -76,7 +79,7 @@ impl Twins {
     fn ask<A: Debug + PartialEq>(&mut self, question: impl Fn(&mut State, Now) -> A) -> A {
         self.now += Duration::from_nanos(1001);
         let (now, wall) = (self.now, self.wall());
-        let mut answers = self.twins.iter_mut().map(|twin| {
+        let mut answers = self.each.iter_mut().map(|twin| {
             let monotonic = Monotonic(now + twin.ahead);
             question(&mut twin.state, Now { monotonic, wall })
         });
@@ -93,7 +96,7 @@ impl Twins {
 
     /// Writes the newest twin down, reads it back, and lets it take the second place.
     fn hand_over(&mut self, later: u32) {
-        let Twin { state, ahead } = self.twins.last().expect("there is always one");
+        let Twin { state, ahead } = self.each.last().expect("there is always one");
         let (record, contents) = state.record(Monotonic(self.now + *ahead));
         let written = postcard::to_stdvec(&record).expect("plain data");
         let contents: Vec<Bytes> = contents.iter().map(|bytes| Bytes::from(&**bytes)).collect();
@@ -104,8 +107,8 @@ impl Twins {
         let state = State::from_record(read, &contents, now).expect("what was written");
         let (again, same) = state.record(now);
         assert_eq!((again, same), (record, contents), "written down again");
-        self.twins.truncate(1);
-        self.twins.push(Twin { state, ahead });
+        self.each.truncate(1);
+        self.each.push(Twin { state, ahead });
     }
 
     fn lookup(&mut self, parent: Inode, name: &str) -> Result<Looked, FsError> {
@@ -114,6 +117,9 @@ impl Twins {
             && !self.inodes.contains(&looked.attr.ino)
         {
             self.inodes.push(looked.attr.ino);
+            if looked.attr.kind == FileType::File {
+                self.regular.push(looked.attr.ino);
+            }
         }
         looked
     }
@@ -128,7 +134,7 @@ impl Twins {
         }
     }
 
-    fn any_ino(&self, index: &Index) -> Inode {
+    fn any_ino(&self, index: Index) -> Inode {
         *index.get(&self.inodes)
     }
 
@@ -152,22 +158,22 @@ impl Twins {
             }
             Step::Relabel => self.relabel(),
             Step::Time { millis } => self.now += Duration::from_millis((*millis).into()),
-            Step::Walk { path, dots: None } => self.walk(self.files, index_path(path)),
+            Step::Walk { path, dots: None } => self.walk(self.files, index_path(*path)),
             Step::Walk {
                 path,
                 dots: Some(dots),
-            } => self.walk_dots(*dots, index_path(path)),
+            } => self.walk_dots(*dots, index_path(*path)),
             Step::Forget { ino, count } => {
-                let ino = self.any_ino(ino);
+                let ino = self.any_ino(*ino);
                 self.ask(|state, _| state.forget(ino, (*count).into()));
             }
-            Step::Open { ino, write } => self.open(ino, *write),
+            Step::Open { file, write } => self.open(*file, *write),
             Step::Read {
                 handle,
                 part: (offset, size),
                 cached,
             } => {
-                let Some((ino, handle)) = self.any_handle(handle) else {
+                let Some((ino, handle)) = self.any_handle(*handle) else {
                     return;
                 };
                 let range = ((*offset).into(), (*size).into());
@@ -179,27 +185,27 @@ impl Twins {
                 let _ = self.ask(|state, _| state.read(ino, handle, range, reader));
             }
             Step::Release { handle } => {
-                let Some((_, number)) = self.any_handle(handle) else {
+                let Some((_, number)) = self.any_handle(*handle) else {
                     return;
                 };
                 self.handles.retain(|(_, other)| *other != number);
                 self.ask(|state, _| state.release(number));
             }
             Step::Rogue { ino } => {
-                let ino = self.any_ino(ino);
+                let ino = self.any_ino(*ino);
                 let _ = self.ask(|state, _| state.ring(ino));
                 let files = self.files;
                 let _ = self.ask(|state, _| state.unlink(files, "a"));
             }
             Step::Due => {
-                let answers = self.ask(|state, now| state.unpark_due(now));
+                let answers = self.ask(State::unpark_due);
                 self.let_go(answers);
             }
             Step::Ask => self.ask_everything(),
         }
     }
 
-    fn any_handle(&self, index: &Index) -> Option<(Inode, HandleNumber)> {
+    fn any_handle(&self, index: Index) -> Option<(Inode, HandleNumber)> {
         (!self.handles.is_empty()).then(|| *index.get(&self.handles))
     }
 
@@ -216,8 +222,12 @@ impl Twins {
         }
     }
 
-    fn open(&mut self, index: &Index, write: bool) {
-        let ino = self.any_ino(index);
+    fn open(&mut self, index: Index, write: bool) {
+        let ino = if self.regular.is_empty() {
+            ROOT
+        } else {
+            *index.get(&self.regular)
+        };
         let opened = self.ask(|state, now| state.open(ino, write, now));
         if let OpenAnswer::Now(Ok(opened)) = opened {
             self.handles.push((ino, opened.number));
@@ -278,7 +288,7 @@ impl Twins {
                 let done = self.ask(|state, _| state.done());
                 assert_eq!(self.ask(|state, _| state.armed()), swapped.changes);
                 match swapped.changes.get(done) {
-                    Some(change) if fails || self.bring(change).is_err() => {
+                    Some(change) if self.fails(fails, change) || self.bring(change).is_err() => {
                         self.ask(|state, _| state.give_up(done));
                         if *change != Change::Dotdata {
                             failed.push(change.clone());
@@ -294,6 +304,15 @@ impl Twins {
                 }
             }
         };
+    }
+
+    /// Whether a change is refused, by the kernel after it has looked a prepared name up.
+    fn fails(&mut self, fails: bool, change: &Change) -> bool {
+        let staged = self.staged;
+        if fails && *change == Change::Dotdata {
+            let _ = self.lookup(staged, DOTDATA);
+        }
+        fails
     }
 
     /// Brings a change as the kernel would.
@@ -353,6 +372,6 @@ impl Twins {
     }
 }
 
-fn index_path(index: &Index) -> &'static str {
+fn index_path(index: Index) -> &'static str {
     PATHS[index.index(PATHS.len())]
 }

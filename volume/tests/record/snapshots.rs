@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use livemount_engine::object::{Bytes, Kind, ObjectKey};
+use livemount_engine::object::{Bytes, Kind, ObjectKey, Origin};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Entry, File, HashKey, ObjectVersion, Snapshot};
 
@@ -44,6 +44,7 @@ pub fn snapshot(files: &[(&str, u8)]) -> Arc<Snapshot> {
                 kind: Kind::ConfigMap,
                 namespace: "default".into(),
                 name: "app".into(),
+                origin: Origin::named("test"),
             },
             uid: None,
             resource_version: Some(what.to_string()),
