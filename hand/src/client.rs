@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::HandError;
-use crate::protocol::{Answer, Call, HandOp, OpResult, Prepared, Progress, Unbind};
+use crate::protocol::{
+    Answer, Call, CommitNumber, Control, HandOp, OpResult, Prepared, Progress, Unbind,
+    VolumeNumber, Work,
+};
 use batching::{batches, bytes, check, left, names};
 use supervisor::{Answered, Supervisor};
 
@@ -89,7 +92,7 @@ impl Hand {
     /// directory for example (its log says).
     pub fn start(options: ClientOptions) -> Result<Self, HandError> {
         let hand = Self(Arc::new(HandOwner(supervisor::start(options)?)));
-        hand.supervisor().call(Call::Ping, WITHIN)?;
+        hand.supervisor().call(Control::Ping, WITHIN)?;
         Ok(hand)
     }
 
@@ -101,12 +104,17 @@ impl Hand {
     /// [`HandError::Occupied`] where another live livemount is; [`HandError::NotADirectory`];
     /// [`HandError::NotEmpty`] unless `over`; [`HandError::OutsideRoots`];
     /// [`HandError::StillBound`].
-    pub fn prepare(&self, volume: u64, target: &Path, over: bool) -> Result<Prepared, HandError> {
+    pub fn prepare(
+        &self,
+        volume: VolumeNumber,
+        target: &Path,
+        over: bool,
+    ) -> Result<Prepared, HandError> {
         let target = bytes(target);
         match self
             .repeat(
                 WITHIN,
-                &Call::Prepare {
+                Work::Prepare {
                     volume,
                     target,
                     over,
@@ -121,17 +129,16 @@ impl Hand {
 
     /// Makes the volume's connection and its detached writable mount, and gives the `/dev/fuse`
     /// descriptor. A connection that the volume had is forgotten; it must not be bound.
-    pub fn mount(&self, volume: u64) -> Result<OwnedFd, HandError> {
-        let (_, mut beside) = self.repeat(WITHIN, &Call::Mount { volume })?;
+    pub fn mount(&self, volume: VolumeNumber) -> Result<OwnedFd, HandError> {
+        let (_, mut beside) = self.repeat(WITHIN, Work::Mount { volume })?;
         beside.pop().ok_or(HandError::Malformed)
     }
 
     /// Binds the volume's `files/` to the target, read-only. The volume's session must be
     /// answering by now: the name is looked up. Binding it again where it is bound is no error.
-    pub fn bind(&self, volume: u64, target: &Path) -> Result<(), HandError> {
+    pub fn bind(&self, volume: VolumeNumber, target: &Path) -> Result<(), HandError> {
         let target = bytes(target);
-        self.repeat(WITHIN, &Call::Bind { volume, target })
-            .map(drop)
+        self.repeat(WITHIN, Work::Bind { volume, target }).map(drop)
     }
 
     /// Has the kernel ask for the attributes of each file afresh, which drops the page cache of
@@ -139,7 +146,7 @@ impl Hand {
     /// an errno where it failed.
     pub fn refresh(
         &self,
-        volume: u64,
+        volume: VolumeNumber,
         paths: &[&str],
         within: Duration,
     ) -> Result<Vec<Option<i32>>, HandError> {
@@ -149,7 +156,7 @@ impl Hand {
             check(batch.iter().copied())?;
             let paths = batch.iter().map(|path| (*path).to_owned()).collect();
             match self
-                .repeat(left(deadline), &Call::Refresh { volume, paths })?
+                .repeat(left(deadline), Work::Refresh { volume, paths })?
                 .0
             {
                 Answer::Refreshed(some) if some.len() == batch.len() => answers.extend(some),
@@ -170,8 +177,8 @@ impl Hand {
     /// not tell to be done. With each come the results that are known.
     pub fn run(
         &self,
-        volume: u64,
-        commit: u64,
+        volume: VolumeNumber,
+        commit: CommitNumber,
         first: u32,
         ops: &[HandOp],
         within: Duration,
@@ -183,7 +190,7 @@ impl Hand {
             let ran = check(batch.iter().flat_map(names)).and_then(|()| {
                 let ops = batch.to_vec();
                 self.supervisor().call(
-                    Call::Run {
+                    Work::Run {
                         volume,
                         commit,
                         first,
@@ -213,8 +220,8 @@ impl Hand {
 
     /// How far the volume's operations have come. Answered at once, also while one is stuck. After
     /// a hand died it tells what had been answered to this daemon.
-    pub fn last(&self, volume: u64) -> Result<Progress, HandError> {
-        match self.repeat(WITHIN, &Call::Last { volume })?.0 {
+    pub fn last(&self, volume: VolumeNumber) -> Result<Progress, HandError> {
+        match self.repeat(WITHIN, Control::Last { volume })?.0 {
             Answer::Progress(progress) => Ok(progress),
             _ => Err(HandError::Malformed),
         }
@@ -227,19 +234,19 @@ impl Hand {
     ///
     /// [`HandError::Busy`] with [`Unbind::IfIdle`]; [`HandError::Covered`] where something else is
     /// mounted on top.
-    pub fn unbind(&self, volume: u64, how: Unbind) -> Result<(), HandError> {
-        self.repeat(WITHIN, &Call::Unbind { volume, how }).map(drop)
+    pub fn unbind(&self, volume: VolumeNumber, how: Unbind) -> Result<(), HandError> {
+        self.repeat(WITHIN, Work::Unbind { volume, how }).map(drop)
     }
 
     /// Gives up the volume's mount, here and in the hand, and removes the target directory if a
     /// hand made it. Unbind it first.
-    pub fn forget(&self, volume: u64, remove_target: bool) -> Result<(), HandError> {
+    pub fn forget(&self, volume: VolumeNumber, remove_target: bool) -> Result<(), HandError> {
         // First our copy: the last one should be the hand's, so that a superblock never ends in
         // the daemon.
         self.supervisor().drop_mount(volume);
         self.repeat(
             WITHIN,
-            &Call::Forget {
+            Work::Forget {
                 volume,
                 remove_target,
             },
@@ -249,16 +256,15 @@ impl Hand {
 
     /// Takes away whatever livemount is at a target, dead or alive and anybody's, and removes the
     /// directory, which must be empty then. Where there is neither, nothing is left to do. For a
-    /// target of which only its path is known; `volume` is a number that no volume has.
+    /// target of which only its path is known.
     ///
     /// # Errors
     ///
     /// [`HandError::OutsideRoots`]; [`HandError::NotADirectory`]; [`HandError::Os`] where the
     /// directory cannot be removed: it is not empty, or something else is mounted there.
-    pub fn clear(&self, volume: u64, target: &Path) -> Result<(), HandError> {
+    pub fn clear(&self, target: &Path) -> Result<(), HandError> {
         let target = bytes(target);
-        self.repeat(WITHIN, &Call::Clear { volume, target })
-            .map(drop)
+        self.repeat(WITHIN, Work::Clear { target }).map(drop)
     }
 
     /// How the hand does.
@@ -277,7 +283,8 @@ impl Hand {
     }
 
     /// A call that may be done twice.
-    fn repeat(&self, within: Duration, call: &Call) -> Answered {
+    fn repeat(&self, within: Duration, call: impl Into<Call>) -> Answered {
+        let call = call.into();
         let deadline = Instant::now() + within;
         let mut result = Err(HandError::Died);
         for _ in 0..ATTEMPTS {

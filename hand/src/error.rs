@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::protocol::VolumeNumber;
+
 /// A refusal of the hand, or the reason why there is no answer from it.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum HandError {
@@ -39,7 +41,7 @@ pub enum HandError {
     Stuck,
     /// The hand knows no such volume, or the volume has no mount yet.
     #[error("the hand holds no mount for volume {0}")]
-    NoVolume(u64),
+    NoVolume(VolumeNumber),
     /// The target is not an absolute path strictly beneath one of the hand's roots.
     #[error("the target is outside the roots that this hand may touch")]
     OutsideRoots,

@@ -31,4 +31,6 @@ mod worker;
 
 pub use client::{ClientOptions, Hand, HandStatus, Unfinished};
 pub use error::HandError;
-pub use protocol::{HandOp, Last, OpResult, Prepared, Progress, Unbind};
+pub use protocol::{
+    CommitNumber, HandOp, Last, OpResult, Prepared, Progress, Unbind, VolumeNumber,
+};

@@ -13,7 +13,7 @@ use rustix::fs::fstatfs;
 use crate::HandError;
 use crate::error::During;
 use crate::process::HandArgs;
-use crate::protocol::{Last, Progress};
+use crate::protocol::{Last, Progress, VolumeNumber};
 use crate::target::{Device, TargetPath, device};
 
 /// statfs(2), linux/magic.h.
@@ -30,7 +30,7 @@ pub(crate) struct MountedVolumes {
     /// hand takes it for writing and never gives it back, so that nothing appears after the last
     /// look. Only calls that no FUSE daemon can delay are made under it.
     pub(crate) gate: RwLock<()>,
-    all: Mutex<HashMap<u64, Arc<MountedVolume>>>,
+    all: Mutex<HashMap<VolumeNumber, Arc<MountedVolume>>>,
 }
 
 /// One of them.
@@ -73,20 +73,20 @@ impl MountedVolumes {
     }
 
     /// The volume of that number, a new one if there is none.
-    pub(crate) fn enter(&self, volume: u64) -> Arc<MountedVolume> {
+    pub(crate) fn enter(&self, volume: VolumeNumber) -> Arc<MountedVolume> {
         Arc::clone(self.all.lock().entry(volume).or_default())
     }
 
     /// The volume of that number.
-    pub(crate) fn get(&self, volume: u64) -> Option<Arc<MountedVolume>> {
+    pub(crate) fn get(&self, volume: VolumeNumber) -> Option<Arc<MountedVolume>> {
         self.all.lock().get(&volume).map(Arc::clone)
     }
 
-    pub(crate) fn remove(&self, volume: u64) {
+    pub(crate) fn remove(&self, volume: VolumeNumber) {
         self.all.lock().remove(&volume);
     }
 
-    pub(crate) fn list(&self) -> Vec<(u64, Arc<MountedVolume>)> {
+    pub(crate) fn list(&self) -> Vec<(VolumeNumber, Arc<MountedVolume>)> {
         self.all
             .lock()
             .iter()
@@ -98,7 +98,7 @@ impl MountedVolumes {
     /// asked here.
     pub(crate) fn adopt(
         &self,
-        volume: u64,
+        volume: VolumeNumber,
         binding: Binding,
         last: Option<Last>,
         mount: Option<OwnedFd>,
@@ -119,7 +119,10 @@ impl MountedVolumes {
 
 impl MountedVolume {
     /// Its mount, made sure of to be a FUSE one. The question waits for the daemon.
-    pub(crate) fn checked_mount(&self, volume: u64) -> Result<Arc<WritableMount>, HandError> {
+    pub(crate) fn checked_mount(
+        &self,
+        volume: VolumeNumber,
+    ) -> Result<Arc<WritableMount>, HandError> {
         let mount = self.held_mount().ok_or(HandError::NoVolume(volume))?;
         if !mount.known.load(Ordering::Relaxed) {
             // A taken-over daemon could have handed us any directory that it can see, to have it

@@ -13,11 +13,14 @@ use crate::target::Device;
 /// The filesystem type of a volume, as the kernel writes it.
 pub(crate) const KIND: &str = "fuse.livemount";
 
+/// The kernel's number of a mount: `stx_mnt_id` of statx(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct MountId(pub(crate) u64);
+
 /// One mounted livemount.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MountEntry {
-    /// The same number as `stx_mnt_id` of statx(2).
-    pub(crate) id: u64,
+    pub(crate) id: MountId,
     pub(crate) device: Device,
     pub(crate) point: PathBuf,
 }
@@ -38,7 +41,7 @@ pub(crate) fn read() -> Result<Vec<MountEntry>, HandError> {
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut words = line.split(|byte| *byte == b' ');
     let mut number = || std::str::from_utf8(words.next()?).ok();
-    let id = number()?.parse().ok()?;
+    let id = MountId(number()?.parse().ok()?);
     let _parent = number()?;
     let (major, minor) = number()?.split_once(':')?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
@@ -75,7 +78,7 @@ mod tests {
         assert_eq!(
             parse(line),
             Some(MountEntry {
-                id: 61,
+                id: MountId(61),
                 device: (0, 45),
                 point: PathBuf::from("/pods/a b")
             })

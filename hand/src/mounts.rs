@@ -21,6 +21,7 @@ use rustix::mount::{
 use crate::HandError;
 use crate::error::During;
 use crate::mounted_volume::{MountedVolumes, WritableMount};
+use crate::protocol::VolumeNumber;
 use crate::sys::set_mount_attributes;
 use crate::target::{TargetPath, detach};
 
@@ -73,7 +74,7 @@ pub(crate) fn make(selinux_context: Option<&str>) -> Result<(OwnedFd, OwnedFd), 
 /// Clones `files/`, read-only. Looking the name up waits for the daemon, nothing else does.
 pub(crate) fn clone_files(
     volumes: &MountedVolumes,
-    volume: u64,
+    volume: VolumeNumber,
     writable: &WritableMount,
 ) -> Result<Cloned, HandError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -103,7 +104,7 @@ pub(crate) fn attach(clone: impl AsFd, target: impl AsFd) -> Result<(), HandErro
 /// The way for kernels before 6.15.
 fn clone_attached(
     volumes: &MountedVolumes,
-    volume: u64,
+    volume: VolumeNumber,
     writable: &WritableMount,
     files: &OwnedFd,
 ) -> Result<Cloned, HandError> {

@@ -12,7 +12,9 @@ use crate::files;
 use crate::mounted_volume::{Binding, MountedVolume, MountedVolumes, WritableMount};
 use crate::mountinfo::{self, MountEntry};
 use crate::mounts;
-use crate::protocol::{Answer, Call, HandOp, Last, OpResult, Prepared, Unbind};
+use crate::protocol::{
+    Answer, CommitNumber, HandOp, Last, OpResult, Prepared, Unbind, VolumeNumber, Work,
+};
 use crate::target::TargetPath;
 
 /// How many dead mounts may lie on top of each other at a target.
@@ -21,11 +23,11 @@ const LAYERS: usize = 64;
 /// An answer and the descriptors that go with it.
 pub(crate) type Performed = Result<(Answer, Vec<OwnedFd>), HandError>;
 
-/// Does one call. Ping, Adopt and Last never come here: the main thread answers them.
-pub(crate) fn perform(volumes: &MountedVolumes, call: Call) -> Performed {
+/// Does what is a worker's to do.
+pub(crate) fn perform(volumes: &MountedVolumes, work: Work) -> Performed {
     let plain = |answer| Ok((answer, Vec::new()));
-    match call {
-        Call::Prepare {
+    match work {
+        Work::Prepare {
             volume,
             target,
             over,
@@ -33,20 +35,20 @@ pub(crate) fn perform(volumes: &MountedVolumes, call: Call) -> Performed {
             let target = TargetPath::find(&volumes.roots, &path(target))?;
             plain(Answer::Prepared(prepare(volumes, volume, &target, over)?))
         }
-        Call::Mount { volume } => mount(volumes, volume),
-        Call::Bind { volume, target } => bind(
+        Work::Mount { volume } => mount(volumes, volume),
+        Work::Bind { volume, target } => bind(
             volumes,
             volume,
             TargetPath::find(&volumes.roots, &path(target))?,
         ),
-        Call::Refresh { volume, paths } => {
+        Work::Refresh { volume, paths } => {
             let writable = known(volumes, volume)?.checked_mount(volume)?;
             plain(Answer::Refreshed(files::refresh(
                 writable.descriptor.as_fd(),
                 &paths,
             )))
         }
-        Call::Run {
+        Work::Run {
             volume,
             commit,
             first,
@@ -55,21 +57,20 @@ pub(crate) fn perform(volumes: &MountedVolumes, call: Call) -> Performed {
             let entry = known(volumes, volume)?;
             plain(Answer::Ran(run(&entry, volume, commit, first, &ops)?))
         }
-        Call::Unbind { volume, how } => {
+        Work::Unbind { volume, how } => {
             if let Some(volume) = volumes.get(volume) {
                 unbind(&volume, how, &mountinfo::read()?)?;
             }
             plain(Answer::Done)
         }
-        Call::Forget {
+        Work::Forget {
             volume,
             remove_target,
         } => forget(volumes, volume, remove_target).and_then(|()| plain(Answer::Done)),
-        Call::Clear { target, .. } => {
+        Work::Clear { target } => {
             clear(&TargetPath::find(&volumes.roots, &path(target))?)?;
             plain(Answer::Done)
         }
-        Call::Ping | Call::Adopt { .. } | Call::Last { .. } => Err(HandError::Malformed),
     }
 }
 
@@ -78,13 +79,13 @@ pub(crate) fn path(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-fn known(volumes: &MountedVolumes, volume: u64) -> Result<Arc<MountedVolume>, HandError> {
+fn known(volumes: &MountedVolumes, volume: VolumeNumber) -> Result<Arc<MountedVolume>, HandError> {
     volumes.get(volume).ok_or(HandError::NoVolume(volume))
 }
 
 fn prepare(
     volumes: &MountedVolumes,
-    number: u64,
+    number: VolumeNumber,
     target: &TargetPath,
     over: bool,
 ) -> Result<Prepared, HandError> {
@@ -130,7 +131,10 @@ fn prepare(
         replaced = true;
         // It may have been this volume's own, and aborted.
         volume.binding.lock().bound = false;
-        tracing::info!(volume = number, "detached a dead livemount from the target");
+        tracing::info!(
+            volume = number.0,
+            "detached a dead livemount from the target"
+        );
     }
     if !over && !created && !target.is_empty()? {
         return Err(HandError::NotEmpty);
@@ -138,7 +142,7 @@ fn prepare(
     Ok(Prepared { created, replaced })
 }
 
-fn mount(volumes: &MountedVolumes, volume: u64) -> Performed {
+fn mount(volumes: &MountedVolumes, volume: VolumeNumber) -> Performed {
     let entry = volumes.enter(volume);
     if entry.binding.lock().bound {
         return Err(HandError::StillBound);
@@ -154,7 +158,7 @@ fn mount(volumes: &MountedVolumes, volume: u64) -> Performed {
     Ok((Answer::Mounted, vec![device, copy]))
 }
 
-fn bind(volumes: &MountedVolumes, number: u64, target: TargetPath) -> Performed {
+fn bind(volumes: &MountedVolumes, number: VolumeNumber, target: TargetPath) -> Performed {
     let volume = known(volumes, number)?;
     let writable = volume.checked_mount(number)?;
     let before = volume.binding.lock().clone();
@@ -192,8 +196,8 @@ fn set_bound(volume: &MountedVolume, target: TargetPath, before: &Binding) {
 
 fn run(
     volume: &MountedVolume,
-    number: u64,
-    commit: u64,
+    number: VolumeNumber,
+    commit: CommitNumber,
     first: u32,
     ops: &[HandOp],
 ) -> Result<Vec<OpResult>, HandError> {
@@ -273,7 +277,11 @@ fn unmount(
     }
 }
 
-fn forget(volumes: &MountedVolumes, number: u64, remove_target: bool) -> Result<(), HandError> {
+fn forget(
+    volumes: &MountedVolumes,
+    number: VolumeNumber,
+    remove_target: bool,
+) -> Result<(), HandError> {
     let Some(volume) = volumes.get(number) else {
         return Ok(());
     };

@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::HandError;
 use crate::mounted_volume::{Binding, MountedVolumes};
 use crate::perform::{self, path, perform};
-use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
+use crate::protocol::{Answer, Call, Control, Reply, Request, VolumeNumber, Work, decode, encode};
 use crate::socket::{Received, buffer, readable, receive, send, send_now};
 use crate::target::{TargetPath, is_directory};
 use crate::worker::{Lane, Pool, Turn};
@@ -74,7 +74,7 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
         tracing::error!(killed, "the daemon was silent; its mounts were aborted");
     }
     for (volume, error) in failures {
-        tracing::warn!(volume, %error, "a target is not as it was");
+        tracing::warn!(volume = volume.0, %error, "a target is not as it was");
     }
     Ok(())
 }
@@ -131,36 +131,33 @@ impl HandProcess {
             tracing::debug!("a request cannot be read");
             return;
         };
-        let lane = match &call {
-            Call::Prepare { volume, .. }
-            | Call::Mount { volume }
-            | Call::Bind { volume, .. }
-            | Call::Unbind { volume, .. }
-            | Call::Forget { volume, .. }
-            | Call::Clear { volume, .. } => Lane::Target(*volume),
-            Call::Refresh { volume, .. } | Call::Run { volume, .. } => Lane::Files(*volume),
-            Call::Ping | Call::Adopt { .. } | Call::Last { .. } => {
-                return self.answer_at_once(seq, call, beside);
-            }
-        };
-        let until = Instant::now() + Duration::from_millis(within_ms.into());
+        match call {
+            Call::Control(control) => self.control(seq, control, beside),
+            Call::Work(work) => self.work(seq, Duration::from_millis(within_ms.into()), work),
+        }
+    }
+
+    /// For a worker. It is answered when it is done, or refused.
+    fn work(&self, seq: u64, within: Duration, work: Work) {
         let (volumes, socket) = (Arc::clone(&self.volumes), Arc::clone(&self.socket));
-        self.pool.submit(lane, until, move |turn| match turn {
-            Turn::Refused => reply_now(&socket, seq, Err(HandError::Stuck)),
-            Turn::Go => {
-                let (outcome, beside) = match perform(&volumes, call) {
-                    Ok((answer, beside)) => (Ok(answer), beside),
-                    Err(error) => (Err(error), Vec::new()),
-                };
-                reply(&socket, seq, outcome, &beside);
-            }
-        });
+        let until = Instant::now() + within;
+        self.pool
+            .submit(lane(&work), until, move |turn| match turn {
+                Turn::Refused => reply_now(&socket, seq, Err(HandError::Stuck)),
+                Turn::Go => {
+                    let (outcome, beside) = match perform(&volumes, work) {
+                        Ok((answer, beside)) => (Ok(answer), beside),
+                        Err(error) => (Err(error), Vec::new()),
+                    };
+                    reply(&socket, seq, outcome, &beside);
+                }
+            });
     }
 
     /// What needs no worker: nothing here waits.
-    fn answer_at_once(&self, seq: u64, call: Call, beside: Vec<OwnedFd>) {
-        match call {
-            Call::Ping => {
+    fn control(&self, seq: u64, control: Control, beside: Vec<OwnedFd>) {
+        match control {
+            Control::Ping => {
                 let (busy, late) = self.pool.load(Instant::now());
                 let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
                 reply_now(
@@ -172,7 +169,7 @@ impl HandProcess {
                     }),
                 );
             }
-            Call::Last { volume } => {
+            Control::Last { volume } => {
                 let progress = self
                     .volumes
                     .get(volume)
@@ -185,7 +182,7 @@ impl HandProcess {
                         .ok_or(HandError::NoVolume(volume)),
                 );
             }
-            Call::Adopt {
+            Control::Adopt {
                 volume,
                 target,
                 created,
@@ -203,16 +200,15 @@ impl HandProcess {
                     self.volumes
                         .adopt(volume, binding, last, beside.into_iter().next())
                 {
-                    tracing::warn!(volume, %error, "cannot take over a volume");
+                    tracing::warn!(volume = volume.0, %error, "cannot take over a volume");
                 }
             }
-            _ => {}
         }
     }
 
     /// Empties every target, and says which would not be. No worker is joined; one that is about to
     /// change the mount table is waited for, and none begins after that.
-    fn take_all_away(&self, end: EndReason) -> Vec<(u64, HandError)> {
+    fn take_all_away(&self, end: EndReason) -> Vec<(VolumeNumber, HandError)> {
         let gate = self.volumes.gate.try_write_for(LAST_MOVES);
         let mounts = mountinfo::read().unwrap_or_default();
         let mut failures = Vec::new();
@@ -220,7 +216,7 @@ impl HandProcess {
             // A thread that waits in the connection would hold up the end of this process, and with
             // it of the socket.
             let stuck =
-                self.pool.is_busy(Lane::Files(number)) || self.pool.is_busy(Lane::Target(number));
+                self.pool.is_busy(&Lane::Files(number)) || self.pool.is_busy(&Lane::Target(number));
             if let Err(error) =
                 perform::take_away(&volume, end == EndReason::Silent || stuck, &mounts)
             {
@@ -229,6 +225,19 @@ impl HandProcess {
         }
         std::mem::forget(gate);
         failures
+    }
+}
+
+/// Where a work belongs: it overtakes nothing that is in its lane.
+fn lane(work: &Work) -> Lane {
+    match work {
+        Work::Prepare { volume, .. }
+        | Work::Mount { volume }
+        | Work::Bind { volume, .. }
+        | Work::Unbind { volume, .. }
+        | Work::Forget { volume, .. } => Lane::Target(*volume),
+        Work::Refresh { volume, .. } | Work::Run { volume, .. } => Lane::Files(*volume),
+        Work::Clear { target } => Lane::Clear(path(target.clone())),
     }
 }
 
@@ -257,4 +266,63 @@ fn raise_descriptor_limit() {
             maximum: limit.maximum,
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{CommitNumber, Unbind};
+
+    #[test]
+    fn lanes_of_a_volume_and_of_targets() {
+        let volume = VolumeNumber(1);
+        let target = || b"/t/a".to_vec();
+        for at_target in [
+            Work::Prepare {
+                volume,
+                target: target(),
+                over: false,
+            },
+            Work::Mount { volume },
+            Work::Bind {
+                volume,
+                target: target(),
+            },
+            Work::Unbind {
+                volume,
+                how: Unbind::Detach,
+            },
+            Work::Forget {
+                volume,
+                remove_target: true,
+            },
+        ] {
+            assert_eq!(lane(&at_target), Lane::Target(volume), "{at_target:?}");
+        }
+        for in_files in [
+            Work::Refresh {
+                volume,
+                paths: Vec::new(),
+            },
+            Work::Run {
+                volume,
+                commit: CommitNumber(1),
+                first: 0,
+                ops: Vec::new(),
+            },
+        ] {
+            assert_eq!(lane(&in_files), Lane::Files(volume), "{in_files:?}");
+        }
+        let clear = |target: &[u8]| {
+            lane(&Work::Clear {
+                target: target.to_vec(),
+            })
+        };
+        assert_eq!(clear(b"/t/a"), clear(b"/t/a/"));
+        assert_ne!(
+            clear(b"/t/a"),
+            clear(b"/t/b"),
+            "no target waits for another"
+        );
+    }
 }

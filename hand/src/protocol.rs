@@ -6,6 +6,8 @@
 //! and refuses bytes left over. What a message *means* is judged where it is performed; nothing
 //! here looks at a path.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -38,16 +40,41 @@ pub struct Reply {
     pub outcome: Result<Answer, HandError>,
 }
 
-/// One thing that the hand can be asked to do. A volume is a number that the daemon chose.
+/// The number of a volume, chosen by the daemon; the hand knows a volume by nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VolumeNumber(pub u64);
+
+impl fmt::Display for VolumeNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// The number of a commit among those of its volume, chosen by the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommitNumber(pub u64);
+
+/// One thing that the hand can be asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// A sign of life; answered at once, whatever else goes on.
+    /// For its main thread.
+    Control(Control),
+    /// For a worker.
+    Work(Work),
+}
+
+/// What the hand's main thread does at once, whatever else goes on: nothing of it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// A sign of life.
     Ping,
     /// Take over what a former hand held. With the mount's descriptor beside it if there is one;
     /// not answered.
     Adopt {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// Its target, as bytes of a path.
         target: Option<Vec<u8>>,
         /// The target directory was made by a hand.
@@ -57,10 +84,20 @@ pub enum Call {
         /// The last operation that the daemon knows to be done.
         last: Option<Last>,
     },
+    /// See [`Hand::last`](crate::Hand::last).
+    Last {
+        /// Which volume.
+        volume: VolumeNumber,
+    },
+}
+
+/// What a worker of the hand does: it may be long in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
     /// See [`Hand::prepare`](crate::Hand::prepare).
     Prepare {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// Bytes of an absolute path.
         target: Vec<u8>,
         /// A directory that is not empty will do.
@@ -69,56 +106,49 @@ pub enum Call {
     /// See [`Hand::mount`](crate::Hand::mount).
     Mount {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
     },
     /// See [`Hand::bind`](crate::Hand::bind).
     Bind {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// Bytes of an absolute path.
         target: Vec<u8>,
     },
     /// See [`Hand::refresh`](crate::Hand::refresh).
     Refresh {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// Paths relative to `files/`.
         paths: Vec<String>,
     },
     /// See [`Hand::run`](crate::Hand::run).
     Run {
         /// Which volume.
-        volume: u64,
-        /// Number of the commit that the operations belong to.
-        commit: u64,
+        volume: VolumeNumber,
+        /// The commit that the operations belong to.
+        commit: CommitNumber,
         /// Index of the first of them within the commit.
         first: u32,
         /// What to do, in this order.
         ops: Vec<HandOp>,
     },
-    /// See [`Hand::last`](crate::Hand::last).
-    Last {
-        /// Which volume.
-        volume: u64,
-    },
     /// See [`Hand::unbind`](crate::Hand::unbind).
     Unbind {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// How hard.
         how: Unbind,
     },
     /// See [`Hand::forget`](crate::Hand::forget).
     Forget {
         /// Which volume.
-        volume: u64,
+        volume: VolumeNumber,
         /// Also remove the target directory if a hand made it.
         remove_target: bool,
     },
-    /// See [`Hand::clear`](crate::Hand::clear).
+    /// See [`Hand::clear`](crate::Hand::clear). Of no volume: what is at the target may be anybody's.
     Clear {
-        /// A number that no volume has; orders this among its calls.
-        volume: u64,
         /// Bytes of an absolute path.
         target: Vec<u8>,
     },
@@ -128,44 +158,56 @@ impl Call {
     /// What it is called in an error.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Ping => "ping",
-            Self::Adopt { .. } => "adopt",
-            Self::Prepare { .. } => "prepare",
-            Self::Mount { .. } => "mount",
-            Self::Bind { .. } => "bind",
-            Self::Refresh { .. } => "refresh",
-            Self::Run { .. } => "run",
-            Self::Last { .. } => "last",
-            Self::Unbind { .. } => "unbind",
-            Self::Forget { .. } => "forget",
-            Self::Clear { .. } => "clear",
+            Self::Control(Control::Ping) => "ping",
+            Self::Control(Control::Adopt { .. }) => "adopt",
+            Self::Control(Control::Last { .. }) => "last",
+            Self::Work(Work::Prepare { .. }) => "prepare",
+            Self::Work(Work::Mount { .. }) => "mount",
+            Self::Work(Work::Bind { .. }) => "bind",
+            Self::Work(Work::Refresh { .. }) => "refresh",
+            Self::Work(Work::Run { .. }) => "run",
+            Self::Work(Work::Unbind { .. }) => "unbind",
+            Self::Work(Work::Forget { .. }) => "forget",
+            Self::Work(Work::Clear { .. }) => "clear",
         }
+    }
+}
+
+impl From<Control> for Call {
+    fn from(control: Control) -> Self {
+        Self::Control(control)
+    }
+}
+
+impl From<Work> for Call {
+    fn from(work: Work) -> Self {
+        Self::Work(work)
     }
 }
 
 /// What came of a [`Call`] that was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// To [`Call::Ping`].
+    /// To [`Control::Ping`].
     Pong {
         /// Operations begun and not ended.
         busy: u32,
         /// Those of them that are past their time.
         late: u32,
     },
-    /// To [`Call::Prepare`].
+    /// To [`Work::Prepare`].
     Prepared(Prepared),
-    /// To [`Call::Mount`]; `/dev/fuse` and the mount's descriptor come beside it, in this order.
+    /// To [`Work::Mount`]; `/dev/fuse` and the mount's descriptor come beside it, in this order.
     Mounted,
-    /// To [`Call::Bind`]; a descriptor beside it replaces the mount's (see `mounts`).
+    /// To [`Work::Bind`]; a descriptor beside it replaces the mount's (see `mounts`).
     Bound,
-    /// To [`Call::Refresh`], one errno or none for each path.
+    /// To [`Work::Refresh`], one errno or none for each path.
     Refreshed(Vec<Option<i32>>),
-    /// To [`Call::Run`], one for each operation.
+    /// To [`Work::Run`], one for each operation.
     Ran(Vec<OpResult>),
-    /// To [`Call::Last`].
+    /// To [`Control::Last`].
     Progress(Progress),
-    /// To [`Call::Unbind`], [`Call::Forget`] and [`Call::Clear`].
+    /// To [`Work::Unbind`], [`Work::Forget`] and [`Work::Clear`].
     Done,
 }
 
@@ -237,7 +279,7 @@ pub enum OpResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     /// Its commit.
-    pub commit: u64,
+    pub commit: CommitNumber,
     /// Its index within the commit.
     pub index: u32,
     /// What came of it.
@@ -250,7 +292,7 @@ pub struct Progress {
     /// The last that ended.
     pub last: Option<Last>,
     /// The one that was begun and has not ended: commit and index.
-    pub running: Option<(u64, u32)>,
+    pub running: Option<(CommitNumber, u32)>,
 }
 
 /// How hard to unmount.

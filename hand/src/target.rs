@@ -23,7 +23,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::HandError;
 use crate::error::During;
-use crate::mountinfo::MountEntry;
+use crate::mountinfo::{MountEntry, MountId};
 use mount::descriptor_path;
 pub(crate) use mount::{TargetMount, detach, device};
 
@@ -141,7 +141,7 @@ impl TargetPath {
         let mounted = seen
             .stx_attributes
             .contains(StatxAttributes::MOUNT_ROOT)
-            .then_some(seen.stx_mnt_id);
+            .then_some(MountId(seen.stx_mnt_id));
         Ok(TargetMount {
             directory,
             device,

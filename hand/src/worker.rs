@@ -6,35 +6,26 @@
 //! used up by blocked ones, and then one volume would delay another. The daemon bounds what it asks
 //! for at a time.
 //!
-//! Operations of one lane run one after the other. What is asked for behind one that is past its
-//! time is refused at once, and what has waited until its own time is past is refused unbegun:
-//! "stuck" always means that nothing was done.
+//! Operations of one lane run one after the other ([`lanes`]). What is asked for behind one that is
+//! past its time is refused at once, and what has waited until its own time is past is refused
+//! unbegun: "stuck" always means that nothing was done.
 
-use std::collections::{HashMap, VecDeque};
+mod lanes;
+
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+pub(crate) use lanes::Lane;
+use lanes::{Entered, Lanes};
+
 /// How long an idle thread stays.
 const LINGER: Duration = Duration::from_secs(10);
-/// How many operations may wait in one lane.
-const WAITING: usize = 64;
 /// Bytes: no operation recurses or keeps large things on its stack.
 const STACK: usize = 256 * 1024;
-
-/// What is done one after the other. A volume has two, so that taking it away does not wait for
-/// what is stuck in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
-    /// Its target and its mount.
-    Target(u64),
-    /// Its files.
-    Files(u64),
-    /// A dead mount that was found at start, by mount id.
-    Sweep(u64),
-}
 
 /// What a job is told when it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +36,7 @@ pub(crate) enum Turn {
 }
 
 type Job = Box<dyn FnOnce(Turn) + Send>;
+type Task = lanes::Task<Job>;
 
 /// All of the threads. Nobody ever joins one.
 #[derive(Default)]
@@ -58,22 +50,11 @@ struct Workers {
 
 #[derive(Default)]
 struct Queues {
-    lanes: HashMap<Lane, LaneQueue>,
+    lanes: Lanes<Job>,
     /// Begun lanes whose first job no thread has taken yet.
     ready: VecDeque<(Lane, Task)>,
     idle: usize,
     threads: usize,
-}
-
-struct Task {
-    until: Instant,
-    job: Job,
-}
-
-struct LaneQueue {
-    /// When the time of the job at work is past.
-    until: Instant,
-    waiting: VecDeque<Task>,
 }
 
 impl Pool {
@@ -95,21 +76,8 @@ impl Pool {
 
     /// Refuses what has waited for too long. Says when the next will have.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let mut refused = Vec::new();
-        let mut next: Option<Instant> = None;
-        for queue in self.0.queues.lock().lanes.values_mut() {
-            let (past, waiting): (Vec<_>, Vec<_>) =
-                queue.waiting.drain(..).partition(|task| task.until <= now);
-            refused.extend(past);
-            queue.waiting = waiting.into();
-            next = queue
-                .waiting
-                .iter()
-                .map(|task| task.until)
-                .chain(next)
-                .min();
-        }
-        for task in refused {
+        let (expired, next) = self.0.queues.lock().lanes.expire(now);
+        for task in expired {
             (task.job)(Turn::Refused);
         }
         next
@@ -117,39 +85,22 @@ impl Pool {
 
     /// Operations begun and not ended, and those of them that are past their time.
     pub(crate) fn load(&self, now: Instant) -> (usize, usize) {
-        let queues = self.0.queues.lock();
-        (
-            queues.lanes.len(),
-            queues
-                .lanes
-                .values()
-                .filter(|queue| queue.until <= now)
-                .count(),
-        )
+        self.0.queues.lock().lanes.load(now)
     }
 
     /// Whether a job of the lane is at work.
-    pub(crate) fn is_busy(&self, lane: Lane) -> bool {
-        self.0.queues.lock().lanes.contains_key(&lane)
+    pub(crate) fn is_busy(&self, lane: &Lane) -> bool {
+        self.0.queues.lock().lanes.is_busy(lane)
     }
 
     /// The task again if it is refused.
     fn enqueue(&self, lane: Lane, task: Task) -> Option<Task> {
         let mut queues = self.0.queues.lock();
-        if let Some(queue) = queues.lanes.get_mut(&lane) {
-            if queue.until <= Instant::now() || queue.waiting.len() >= WAITING {
-                return Some(task);
-            }
-            queue.waiting.push_back(task);
-            return None;
-        }
-        queues.lanes.insert(
-            lane,
-            LaneQueue {
-                until: task.until,
-                waiting: VecDeque::new(),
-            },
-        );
+        let task = match queues.lanes.enter(&lane, task, Instant::now()) {
+            Entered::Begins(task) => task,
+            Entered::Waits => return None,
+            Entered::Refused(task) => return Some(task),
+        };
         queues.ready.push_back((lane, task));
         if queues.ready.len() <= queues.idle {
             self.0.ready.notify_one();
@@ -166,8 +117,9 @@ impl Pool {
             Err(error) if queues.threads > 0 => tracing::warn!(%error, "no new thread"),
             Err(error) => {
                 tracing::error!(%error, "no thread at all");
-                queues.lanes.remove(&lane);
-                return queues.ready.pop_back().map(|(_, task)| task);
+                let (lane, task) = queues.ready.pop_back()?;
+                queues.lanes.leave(&lane);
+                return Some(task);
             }
         }
         None
@@ -177,7 +129,7 @@ impl Pool {
 impl Workers {
     fn work(&self) {
         while let Some((lane, task)) = self.take() {
-            self.run(lane, task);
+            self.run(&lane, task);
         }
     }
 
@@ -198,7 +150,7 @@ impl Workers {
     }
 
     /// A job, and whatever has come to wait behind it.
-    fn run(&self, lane: Lane, first: Task) {
+    fn run(&self, lane: &Lane, first: Task) {
         let mut next = Some(first);
         while let Some(task) = next {
             let turn = if task.until <= Instant::now() {
@@ -209,19 +161,8 @@ impl Workers {
             if catch_unwind(AssertUnwindSafe(|| (task.job)(turn))).is_err() {
                 tracing::error!(?lane, "an operation panicked");
             }
-            next = self.following(lane);
+            next = self.queues.lock().lanes.following(lane);
         }
-    }
-
-    fn following(&self, lane: Lane) -> Option<Task> {
-        let mut queues = self.queues.lock();
-        let queue = queues.lanes.get_mut(&lane)?;
-        if let Some(task) = queue.waiting.pop_front() {
-            queue.until = task.until;
-            return Some(task);
-        }
-        queues.lanes.remove(&lane);
-        None
     }
 }
 
@@ -230,6 +171,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
+    use crate::protocol::VolumeNumber;
 
     fn later(millis: u64) -> Instant {
         Instant::now() + Duration::from_millis(millis)
@@ -247,14 +189,18 @@ mod tests {
         let pool = Pool::default();
         let (to, told) = channel();
         let (release, wait) = channel::<()>();
-        pool.submit(Lane::Files(1), later(60_000), move |_| {
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), move |_| {
             wait.recv().expect("released");
         });
-        pool.submit(Lane::Files(1), later(60_000), tell(&to, 1));
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 1));
         for volume in 2..50 {
-            pool.submit(Lane::Files(volume), later(60_000), tell(&to, volume));
+            pool.submit(
+                Lane::Files(VolumeNumber(volume)),
+                later(60_000),
+                tell(&to, volume),
+            );
         }
-        pool.submit(Lane::Target(1), later(60_000), tell(&to, 50));
+        pool.submit(Lane::Target(VolumeNumber(1)), later(60_000), tell(&to, 50));
         let mut done: Vec<_> = (0..49)
             .map(|_| told.recv_timeout(SOON).expect("not delayed"))
             .collect();
@@ -275,22 +221,25 @@ mod tests {
         let pool = Pool::default();
         let (to, told) = channel();
         let (release, wait) = channel::<()>();
-        pool.submit(Lane::Files(1), later(20), move |_| {
+        let begun = Instant::now();
+        pool.submit(Lane::Files(VolumeNumber(1)), later(300), move |_| {
             wait.recv().expect("released");
         });
-        pool.submit(Lane::Files(1), later(10), tell(&to, 1));
-        assert!(pool.expire(Instant::now()).is_some());
-        std::thread::sleep(Duration::from_millis(30));
+        pool.submit(Lane::Files(VolumeNumber(1)), later(200), tell(&to, 1));
+        assert!(pool.expire(begun).is_some());
+        while pool.load(Instant::now()) == (1, 0) {
+            std::thread::yield_now();
+        }
         assert_eq!(pool.load(Instant::now()), (1, 1));
         assert_eq!(pool.expire(Instant::now()), None);
         assert_eq!(told.try_recv(), Ok((1, Turn::Refused)));
-        pool.submit(Lane::Files(1), later(60_000), tell(&to, 2));
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 2));
         assert_eq!(told.try_recv(), Ok((2, Turn::Refused)), "refused at once");
         release.send(()).expect("it waits");
-        while pool.is_busy(Lane::Files(1)) {
+        while pool.is_busy(&Lane::Files(VolumeNumber(1))) {
             std::thread::yield_now();
         }
-        pool.submit(Lane::Files(1), later(60_000), tell(&to, 3));
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 3));
         assert_eq!(told.recv_timeout(SOON), Ok((3, Turn::Go)));
     }
 
@@ -299,7 +248,7 @@ mod tests {
         let pool = Pool::default();
         let (to, told) = channel();
         for what in 0..50 {
-            pool.submit(Lane::Files(1), later(60_000), tell(&to, what));
+            pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, what));
         }
         let done: Vec<_> = (0..50)
             .map(|_| told.recv_timeout(SOON).expect("runs").0)
@@ -310,7 +259,7 @@ mod tests {
         while pool.0.queues.lock().idle == 0 {
             std::thread::yield_now();
         }
-        pool.submit(Lane::Files(2), later(60_000), tell(&to, 0));
+        pool.submit(Lane::Files(VolumeNumber(2)), later(60_000), tell(&to, 0));
         told.recv_timeout(SOON).expect("runs");
         assert_eq!(pool.0.queues.lock().threads, before);
     }
@@ -319,8 +268,10 @@ mod tests {
     fn a_panic_frees_the_lane() {
         let pool = Pool::default();
         let (to, told) = channel();
-        pool.submit(Lane::Files(1), later(60_000), |_| panic!("of the test"));
-        pool.submit(Lane::Files(1), later(60_000), tell(&to, 1));
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), |_| {
+            panic!("of the test")
+        });
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 1));
         assert_eq!(told.recv_timeout(SOON), Ok((1, Turn::Go)));
     }
 }

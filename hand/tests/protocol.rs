@@ -1,8 +1,12 @@
 //! The messages: what is written is read again, and nothing that a taken-over peer sends can end
 //! the other.
 
-use livemount_hand::protocol::{Answer, Call, MAX_MESSAGE, Reply, Request, decode, encode};
-use livemount_hand::{HandError, HandOp, Last, OpResult, Prepared, Progress, Unbind};
+use livemount_hand::protocol::{
+    Answer, Call, Control, MAX_MESSAGE, Reply, Request, Work, decode, encode,
+};
+use livemount_hand::{
+    CommitNumber, HandError, HandOp, Last, OpResult, Prepared, Progress, Unbind, VolumeNumber,
+};
 use proptest::prelude::*;
 
 fn ops() -> impl Strategy<Value = HandOp> {
@@ -36,7 +40,7 @@ fn results() -> impl Strategy<Value = OpResult> {
 
 fn lasts() -> impl Strategy<Value = Option<Last>> {
     prop::option::of(
-        (any::<u64>(), any::<u32>(), results()).prop_map(|(commit, index, result)| Last {
+        (commits(), any::<u32>(), results()).prop_map(|(commit, index, result)| Last {
             commit,
             index,
             result,
@@ -44,59 +48,82 @@ fn lasts() -> impl Strategy<Value = Option<Last>> {
     )
 }
 
+fn volumes() -> impl Strategy<Value = VolumeNumber> {
+    any::<u64>().prop_map(VolumeNumber)
+}
+
+fn commits() -> impl Strategy<Value = CommitNumber> {
+    any::<u64>().prop_map(CommitNumber)
+}
+
+fn targets() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..200)
+}
+
 fn calls() -> impl Strategy<Value = Call> {
-    let target = prop::collection::vec(any::<u8>(), 0..200);
     prop_oneof![
-        Just(Call::Ping),
+        3 => controls().prop_map(Call::from),
+        8 => works().prop_map(Call::from),
+    ]
+}
+
+fn controls() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        Just(Control::Ping),
         (
-            any::<u64>(),
-            prop::option::of(target.clone()),
+            volumes(),
+            prop::option::of(targets()),
             any::<bool>(),
             any::<bool>(),
             lasts()
         )
-            .prop_map(|(volume, target, created, bound, last)| Call::Adopt {
+            .prop_map(|(volume, target, created, bound, last)| Control::Adopt {
                 volume,
                 target,
                 created,
                 bound,
                 last
             }),
-        (any::<u64>(), target.clone(), any::<bool>()).prop_map(|(volume, target, over)| {
-            Call::Prepare {
+        volumes().prop_map(|volume| Control::Last { volume }),
+    ]
+}
+
+fn works() -> impl Strategy<Value = Work> {
+    prop_oneof![
+        (volumes(), targets(), any::<bool>()).prop_map(|(volume, target, over)| {
+            Work::Prepare {
                 volume,
                 target,
                 over,
             }
         }),
-        (any::<u64>(), target.clone()).prop_map(|(volume, target)| Call::Clear { volume, target }),
-        any::<u64>().prop_map(|volume| Call::Mount { volume }),
-        (any::<u64>(), target).prop_map(|(volume, target)| Call::Bind { volume, target }),
-        (any::<u64>(), prop::collection::vec(".{0,40}", 0..20))
-            .prop_map(|(volume, paths)| Call::Refresh { volume, paths }),
+        targets().prop_map(|target| Work::Clear { target }),
+        volumes().prop_map(|volume| Work::Mount { volume }),
+        (volumes(), targets()).prop_map(|(volume, target)| Work::Bind { volume, target }),
+        (volumes(), prop::collection::vec(".{0,40}", 0..20))
+            .prop_map(|(volume, paths)| Work::Refresh { volume, paths }),
         (
-            any::<u64>(),
-            any::<u64>(),
+            volumes(),
+            commits(),
             any::<u32>(),
             prop::collection::vec(ops(), 0..20)
         )
-            .prop_map(|(volume, commit, first, ops)| Call::Run {
+            .prop_map(|(volume, commit, first, ops)| Work::Run {
                 volume,
                 commit,
                 first,
                 ops
             }),
-        any::<u64>().prop_map(|volume| Call::Last { volume }),
         (
-            any::<u64>(),
+            volumes(),
             prop_oneof![
                 Just(Unbind::IfIdle),
                 Just(Unbind::Detach),
                 Just(Unbind::Force)
             ]
         )
-            .prop_map(|(volume, how)| Call::Unbind { volume, how }),
-        (any::<u64>(), any::<bool>()).prop_map(|(volume, remove_target)| Call::Forget {
+            .prop_map(|(volume, how)| Work::Unbind { volume, how }),
+        (volumes(), any::<bool>()).prop_map(|(volume, remove_target)| Work::Forget {
             volume,
             remove_target
         }),
@@ -113,10 +140,10 @@ fn outcomes() -> impl Strategy<Value = Result<Answer, HandError>> {
         prop::collection::vec(prop::option::of(any::<i32>()), 0..50)
             .prop_map(|answers| Ok(Answer::Refreshed(answers))),
         prop::collection::vec(results(), 0..50).prop_map(|results| Ok(Answer::Ran(results))),
-        (lasts(), prop::option::of(any::<(u64, u32)>()))
+        (lasts(), prop::option::of((commits(), any::<u32>())))
             .prop_map(|(last, running)| Ok(Answer::Progress(Progress { last, running }))),
         Just(Ok(Answer::Done)),
-        any::<u64>().prop_map(|volume| Err(HandError::NoVolume(volume))),
+        volumes().prop_map(|volume| Err(HandError::NoVolume(volume))),
         (".{0,20}", any::<i32>()).prop_map(|(what, errno)| Err(HandError::Os {
             what: what.into(),
             errno
@@ -180,7 +207,7 @@ fn bytes_left_over_and_messages_too_long_are_refused() {
     let mut bytes = encode(&Request {
         seq: 1,
         within_ms: 1,
-        call: Call::Ping,
+        call: Control::Ping.into(),
     })
     .expect("small enough");
     bytes.push(0);
@@ -191,17 +218,20 @@ fn bytes_left_over_and_messages_too_long_are_refused() {
     let long = Request {
         seq: 1,
         within_ms: 1,
-        call: Call::Run {
-            volume: 1,
-            commit: 1,
+        call: Work::Run {
+            volume: VolumeNumber(1),
+            commit: CommitNumber(1),
             first: 0,
             ops,
-        },
+        }
+        .into(),
     };
     assert_eq!(encode(&long), Err(HandError::Malformed));
     // A list that claims to be longer than any memory.
     assert_eq!(
-        decode::<Request>(&[1, 1, 5, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        decode::<Request>(&[
+            1, 1, 1, 3, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1
+        ]),
         Err(HandError::Malformed)
     );
 }

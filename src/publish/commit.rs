@@ -12,7 +12,7 @@ use fuser::Notifier;
 use livemount_engine::diff::{self, Plan};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{ObjectVersion, Snapshot};
-use livemount_hand::{Hand, HandError, HandOp, OpResult};
+use livemount_hand::{CommitNumber, Hand, HandError, HandOp, OpResult, VolumeNumber};
 use livemount_volume::{Change, DOTDATA, Inode, Swapped};
 
 use super::queue::{Commit, Outcome};
@@ -29,7 +29,7 @@ const STUCK: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct Committer {
-    pub(super) id: u64,
+    pub(super) id: VolumeNumber,
     pub(super) volume: Arc<SharedVolume>,
     pub(super) hand: Hand,
     pub(super) parker: Parker,
@@ -183,7 +183,7 @@ impl Committer {
                 // A hand that died may have brought some: only the rest is asked.
                 let from = self.volume.done();
                 let first = u32::try_from(from).unwrap_or(u32::MAX);
-                let commit = swapped.version.0.into();
+                let commit = CommitNumber(swapped.version.0.into());
                 let results = match &ops[from..] {
                     // The last hand brought the last one before it died.
                     [] => Vec::new(),

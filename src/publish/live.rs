@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use livemount_hand::VolumeNumber;
 use parking_lot::Mutex;
 
 use super::commit::Committer;
@@ -59,10 +60,10 @@ impl Live {
 
 /// All of them, by their numbers. It keeps none alive.
 #[derive(Default)]
-pub(super) struct Registry(Mutex<BTreeMap<u64, Weak<Live>>>);
+pub(super) struct Registry(Mutex<BTreeMap<VolumeNumber, Weak<Live>>>);
 
 impl Registry {
-    pub(super) fn add(&self, id: u64, live: &Arc<Live>) {
+    pub(super) fn add(&self, id: VolumeNumber, live: &Arc<Live>) {
         let mut all = self.0.lock();
         all.retain(|_, live| live.strong_count() > 0);
         all.insert(id, Arc::downgrade(live));

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use livemount_hand::{Hand, Unbind};
+use livemount_hand::{Hand, Unbind, VolumeNumber};
 
 use super::connected::Connected;
 use super::error::PublishError;
@@ -14,14 +14,14 @@ use super::error::PublishError;
 /// the mount, and the target where a hand made it. What cannot be taken back is not told: whoever
 /// drops it has the first error to tell.
 pub(super) struct Claim {
-    id: u64,
+    id: VolumeNumber,
     hand: Hand,
     target: PathBuf,
     kept: bool,
 }
 
 impl Claim {
-    pub(super) fn id(&self) -> u64 {
+    pub(super) fn id(&self) -> VolumeNumber {
         self.id
     }
 
@@ -54,7 +54,7 @@ pub(super) struct Prepared(Claim);
 impl Prepared {
     /// Makes a target ready. `over` says that it may hold something, which is hidden meanwhile.
     pub(super) fn new(
-        id: u64,
+        id: VolumeNumber,
         hand: Hand,
         target: &Path,
         over: bool,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livemount_engine::snapshot::Snapshot;
-use livemount_hand::{Hand, HandError, Unbind};
+use livemount_hand::{Hand, HandError, Unbind, VolumeNumber};
 
 use super::live::Live;
 use super::queue::Queue;
@@ -14,7 +14,7 @@ use crate::served::SharedVolume;
 
 /// A published volume. Dropped, it stays mounted and is served; only its end is no news any more.
 pub struct Published {
-    pub(super) id: u64,
+    pub(super) id: VolumeNumber,
     pub(super) live: Arc<Live>,
     pub(super) session: Session,
     pub(super) hand: Hand,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use livemount_engine::snapshot::{HashKey, Snapshot};
-use livemount_hand::Hand;
+use livemount_hand::{Hand, VolumeNumber};
 use livemount_volume::State;
 use parking_lot::Mutex;
 
@@ -84,7 +84,7 @@ impl Publisher {
         on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
     ) -> Result<Published, PublishError> {
         let inner = &self.0;
-        let id = inner.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = VolumeNumber(inner.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         let settings = new.settings;
         let prepared = Prepared::new(id, inner.hand.clone(), new.target, new.over)?;
         let state = State::new(inner.key, new.first, settings.pins, SystemTime::now());

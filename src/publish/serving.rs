@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use livemount_hand::Hand;
+use livemount_hand::{Hand, VolumeNumber};
 
 use super::error::PublishError;
 use super::prepared::Claim;
@@ -21,7 +21,7 @@ pub(super) struct Serving {
 /// The last phase: the target shows the volume. Nothing is taken back from here on but by whoever
 /// unpublishes it.
 pub(super) struct Bound {
-    pub(super) id: u64,
+    pub(super) id: VolumeNumber,
     pub(super) hand: Hand,
     pub(super) target: PathBuf,
     pub(super) session: Session,

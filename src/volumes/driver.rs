@@ -236,7 +236,7 @@ impl Driver {
                 let work = move || {
                     let left = published.map_or(Ok(()), |published| published.unpublish(how));
                     let gone = left.is_ok();
-                    let clear = clear.map_or(Ok(()), |target| hand.clear(1 << 62, &target));
+                    let clear = clear.map_or(Ok(()), |target| hand.clear(&target));
                     (gone, left.and(clear))
                 };
                 self.apart(work, move |done| {

@@ -7,49 +7,56 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::protocol::{Answer, Call, Last};
+use crate::protocol::{Answer, Call, CommitNumber, Control, Last, VolumeNumber, Work};
 
 /// What a call changes if it is answered well.
 #[derive(Debug, Clone)]
 pub(super) enum AdoptionUpdate {
     None,
     Prepared {
-        volume: u64,
+        volume: VolumeNumber,
         target: Vec<u8>,
     },
     Mounted {
-        volume: u64,
+        volume: VolumeNumber,
     },
     Bound {
-        volume: u64,
+        volume: VolumeNumber,
         target: Vec<u8>,
     },
     Ran {
-        volume: u64,
-        commit: u64,
+        volume: VolumeNumber,
+        commit: CommitNumber,
         first: u32,
     },
     Unbound {
-        volume: u64,
+        volume: VolumeNumber,
     },
     Forgotten {
-        volume: u64,
+        volume: VolumeNumber,
     },
 }
 
 impl AdoptionUpdate {
     pub(super) fn of(call: &Call) -> Self {
-        match call {
-            Call::Prepare { volume, target, .. } => Self::Prepared {
+        let work = match call {
+            // Nothing that the main thread answers at once changes anything.
+            Call::Control(Control::Ping | Control::Adopt { .. } | Control::Last { .. }) => {
+                return Self::None;
+            }
+            Call::Work(work) => work,
+        };
+        match work {
+            Work::Prepare { volume, target, .. } => Self::Prepared {
                 volume: *volume,
                 target: target.clone(),
             },
-            Call::Mount { volume } => Self::Mounted { volume: *volume },
-            Call::Bind { volume, target } => Self::Bound {
+            Work::Mount { volume } => Self::Mounted { volume: *volume },
+            Work::Bind { volume, target } => Self::Bound {
                 volume: *volume,
                 target: target.clone(),
             },
-            Call::Run {
+            Work::Run {
                 volume,
                 commit,
                 first,
@@ -59,20 +66,16 @@ impl AdoptionUpdate {
                 commit: *commit,
                 first: *first,
             },
-            Call::Unbind { volume, .. } => Self::Unbound { volume: *volume },
-            Call::Forget { volume, .. } => Self::Forgotten { volume: *volume },
-            Call::Ping
-            | Call::Adopt { .. }
-            | Call::Refresh { .. }
-            | Call::Last { .. }
-            | Call::Clear { .. } => Self::None,
+            Work::Unbind { volume, .. } => Self::Unbound { volume: *volume },
+            Work::Forget { volume, .. } => Self::Forgotten { volume: *volume },
+            Work::Refresh { .. } | Work::Clear { .. } => Self::None,
         }
     }
 }
 
 /// What all volumes need to be adopted.
 #[derive(Default)]
-pub(super) struct Adoptions(BTreeMap<u64, AdoptableVolume>);
+pub(super) struct Adoptions(BTreeMap<VolumeNumber, AdoptableVolume>);
 
 #[derive(Default)]
 struct AdoptableVolume {
@@ -147,22 +150,22 @@ impl Adoptions {
     }
 
     /// Gives up a mount's descriptor; the caller drops it where no lock is held.
-    pub(super) fn take_mount(&mut self, volume: u64) -> Option<Arc<OwnedFd>> {
+    pub(super) fn take_mount(&mut self, volume: VolumeNumber) -> Option<Arc<OwnedFd>> {
         self.0.get_mut(&volume)?.mount.take()
     }
 
     /// What a new hand is told.
-    pub(super) fn calls(&self) -> Vec<(Call, Option<Arc<OwnedFd>>)> {
-        let adoption = |(id, volume): (&u64, &AdoptableVolume)| {
+    pub(super) fn calls(&self) -> Vec<(Control, Option<Arc<OwnedFd>>)> {
+        let adoption = |(id, volume): (&VolumeNumber, &AdoptableVolume)| {
             let target = volume.target.clone();
-            let call = Call::Adopt {
+            let control = Control::Adopt {
                 volume: *id,
                 target,
                 created: volume.created,
                 bound: volume.bound,
                 last: volume.last,
             };
-            (call, volume.mount.clone())
+            (control, volume.mount.clone())
         };
         self.0.iter().map(adoption).collect()
     }

@@ -69,7 +69,7 @@ pub(super) fn batches<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Call, Request, encode};
+    use crate::protocol::{Request, VolumeNumber, Work, encode};
 
     #[test]
     fn batches_keep_all_in_order_and_fit() {
@@ -78,14 +78,14 @@ mod tests {
             .collect();
         let mut together = Vec::new();
         for batch in batches(&paths, String::len) {
-            let call = Call::Refresh {
-                volume: u64::MAX,
+            let call = Work::Refresh {
+                volume: VolumeNumber(u64::MAX),
                 paths: batch.to_vec(),
             };
             encode(&Request {
                 seq: u64::MAX,
                 within_ms: u32::MAX,
-                call,
+                call: call.into(),
             })
             .expect("fits");
             together.extend_from_slice(batch);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ClientOptions;
 use crate::HandError;
-use crate::protocol::{Call, Request, encode};
+use crate::protocol::{Control, Request, encode};
 use crate::socket::{pair, send};
 
 /// To tell a new hand everything.
@@ -38,13 +38,13 @@ pub(super) fn spawn(options: &ClientOptions) -> Result<(Child, OwnedFd), HandErr
 
 /// Before anybody else may speak on the socket. What cannot be told is told by the hand's death,
 /// which the reader sees.
-pub(super) fn tell(socket: &OwnedFd, adoptions: Vec<(Call, Option<Arc<OwnedFd>>)>) {
+pub(super) fn tell(socket: &OwnedFd, adoptions: Vec<(Control, Option<Arc<OwnedFd>>)>) {
     let deadline = Instant::now() + ADOPTION;
-    for (call, mount) in adoptions {
+    for (control, mount) in adoptions {
         let Ok(bytes) = encode(&Request {
             seq: 0,
             within_ms: 0,
-            call,
+            call: control.into(),
         }) else {
             continue;
         };

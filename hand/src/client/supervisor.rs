@@ -19,7 +19,7 @@ use super::{ClientOptions, HandStatus};
 use crate::HandError;
 use crate::error::During;
 use crate::process::BEATS;
-use crate::protocol::{Answer, Call, Reply, Request, decode, encode};
+use crate::protocol::{Answer, Call, Control, Reply, Request, VolumeNumber, decode, encode};
 use crate::socket::{Received, buffer, readable, receive, send, send_now};
 
 /// How much longer than the hand a caller waits, so that it hears that a call was refused as stuck.
@@ -101,7 +101,8 @@ pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError
 
 impl Supervisor {
     /// One call, once.
-    pub(super) fn call(&self, call: Call, within: Duration) -> Answered {
+    pub(super) fn call(&self, call: impl Into<Call>, within: Duration) -> Answered {
+        let call = call.into();
         let deadline = Instant::now() + within;
         let (what, update) = (call.name(), AdoptionUpdate::of(&call));
         let (to, answer) = sync_channel(1);
@@ -143,7 +144,7 @@ impl Supervisor {
             })
     }
 
-    pub(super) fn drop_mount(&self, volume: u64) {
+    pub(super) fn drop_mount(&self, volume: VolumeNumber) {
         let mount = self.state.lock().adoptions.take_mount(volume);
         drop(mount);
     }
@@ -255,7 +256,7 @@ impl Supervisor {
                 if let Ok(bytes) = encode(&Request {
                     seq: 0,
                     within_ms: 0,
-                    call: Call::Ping,
+                    call: Control::Ping.into(),
                 }) {
                     let _full = send_now(&**socket, &bytes, &[]);
                 }

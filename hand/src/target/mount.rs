@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use super::Device;
 use crate::HandError;
 use crate::error::During;
-use crate::mountinfo::{self, MountEntry};
+use crate::mountinfo::{self, MountEntry, MountId};
 
 /// What is at a target: the root of the uppermost mount there, or a bare directory.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct TargetMount {
     pub(crate) directory: OwnedFd,
     pub(crate) device: Device,
     /// The mount, if it is the root of one.
-    pub(super) mounted: Option<u64>,
+    pub(super) mounted: Option<MountId>,
 }
 
 impl TargetMount {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use livemount_hand::{
-    ClientOptions, Hand, HandError, HandOp, Last, OpResult, Prepared, Progress, Unbind,
+    ClientOptions, CommitNumber, Hand, HandError, HandOp, Last, OpResult, Prepared, Progress,
+    Unbind, VolumeNumber,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -44,7 +45,11 @@ fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
 fn a_volume_from_prepare_to_forget() {
     let scene = Scene::new(&[]);
     let (target, seen) = scene.volume(1);
-    assert_eq!(scene.hand.bind(1, &target), Ok(()), "twice is once");
+    assert_eq!(
+        scene.hand.bind(VolumeNumber(1), &target),
+        Ok(()),
+        "twice is once"
+    );
     let [line] = &mounts(&target)[..] else {
         panic!("one mount")
     };
@@ -61,7 +66,7 @@ fn a_volume_from_prepare_to_forget() {
     );
 
     assert_eq!(
-        scene.hand.refresh(1, &["a", "x", "b"], SOON),
+        scene.hand.refresh(VolumeNumber(1), &["a", "x", "b"], SOON),
         Ok(vec![None, Some(libc::ENOENT), None])
     );
     let ops = [
@@ -78,15 +83,19 @@ fn a_volume_from_prepare_to_forget() {
         },
         HandOp::Unlink { path: "b".into() },
     ];
-    assert_eq!(scene.hand.last(1), Ok(Progress::default()));
+    assert_eq!(scene.hand.last(VolumeNumber(1)), Ok(Progress::default()));
     // It stops at the one that fails; the caller goes on behind it.
     let failed = OpResult::Failed(libc::ENOENT);
     assert_eq!(
-        scene.hand.run(1, 5, 0, &ops, SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(5), 0, &ops, SOON),
         Ok(vec![OpResult::Done, OpResult::Done, failed])
     );
     assert_eq!(
-        scene.hand.run(1, 5, 3, &ops[3..], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(5), 3, &ops[3..], SOON),
         Ok(vec![OpResult::Done, OpResult::Done])
     );
     assert_eq!(
@@ -94,10 +103,10 @@ fn a_volume_from_prepare_to_forget() {
         ["rename", "open", "write", "setattr", "remove"]
     );
     assert_eq!(
-        scene.hand.last(1),
+        scene.hand.last(VolumeNumber(1)),
         Ok(Progress {
             last: Some(Last {
-                commit: 5,
+                commit: CommitNumber(5),
                 index: 4,
                 result: OpResult::Done
             }),
@@ -105,30 +114,38 @@ fn a_volume_from_prepare_to_forget() {
         })
     );
     assert_eq!(
-        scene.hand.refresh(1, &["../stage"], SOON),
+        scene.hand.refresh(VolumeNumber(1), &["../stage"], SOON),
         Err(HandError::BadPath)
     );
 
     let user = fs::File::open(target.join("a")).expect("opens");
-    assert_eq!(scene.hand.unbind(1, Unbind::IfIdle), Err(HandError::Busy));
-    assert_eq!(scene.hand.mount(1).map(drop), Err(HandError::StillBound));
-    drop(user);
-    assert_eq!(scene.hand.unbind(1, Unbind::IfIdle), Ok(()));
     assert_eq!(
-        scene.hand.unbind(1, Unbind::Detach),
+        scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle),
+        Err(HandError::Busy)
+    );
+    assert_eq!(
+        scene.hand.mount(VolumeNumber(1)).map(drop),
+        Err(HandError::StillBound)
+    );
+    drop(user);
+    assert_eq!(scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle), Ok(()));
+    assert_eq!(
+        scene.hand.unbind(VolumeNumber(1), Unbind::Detach),
         Ok(()),
         "twice is once"
     );
     assert_eq!(
-        scene.hand.run(1, 6, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(6), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done]),
         "the volume needs no target"
     );
-    assert_eq!(scene.hand.forget(1, true), Ok(()));
+    assert_eq!(scene.hand.forget(VolumeNumber(1), true), Ok(()));
     assert!(!target.exists());
     assert_eq!(
-        scene.hand.refresh(1, &["a"], SOON),
-        Err(HandError::NoVolume(1))
+        scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
+        Err(HandError::NoVolume(VolumeNumber(1)))
     );
     scene.end();
 }
@@ -148,11 +165,19 @@ fn cloning_as_before_linux_6_15() {
             Some(libc::EROFS)
         );
         assert_eq!(
-            scene.hand.run(1, 1, 0, &[ring("a")], SOON),
+            scene
+                .hand
+                .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
             Ok(vec![OpResult::Done])
         );
-        scene.hand.unbind(1, Unbind::Detach).expect("unbinds");
-        scene.hand.bind(1, &target).expect("binds again");
+        scene
+            .hand
+            .unbind(VolumeNumber(1), Unbind::Detach)
+            .expect("unbinds");
+        scene
+            .hand
+            .bind(VolumeNumber(1), &target)
+            .expect("binds again");
     }
     scene.end();
 }
@@ -164,22 +189,30 @@ fn a_stuck_volume_delays_no_other() {
     seen.lock().hold = Some(WRITE);
     let short = Duration::from_millis(100);
     let ops = [ring("b"), ring("a")];
-    let failed = scene.hand.run(1, 1, 3, &ops, short).expect_err("is stuck");
+    let failed = scene
+        .hand
+        .run(VolumeNumber(1), CommitNumber(1), 3, &ops, short)
+        .expect_err("is stuck");
     assert_eq!(
         (failed.done.len(), failed.why),
         (0, HandError::Slow { what: "run".into() })
     );
     let begun = Instant::now();
     assert_eq!(
-        scene.hand.run(2, 1, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(2), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
-    assert_eq!(scene.hand.refresh(1, &["a"], SOON), Err(HandError::Stuck));
     assert_eq!(
-        scene.hand.last(1),
+        scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
+        Err(HandError::Stuck)
+    );
+    assert_eq!(
+        scene.hand.last(VolumeNumber(1)),
         Ok(Progress {
             last: None,
-            running: Some((1, 3))
+            running: Some((CommitNumber(1), 3))
         })
     );
     assert!(
@@ -187,16 +220,19 @@ fn a_stuck_volume_delays_no_other() {
         "{:?}",
         begun.elapsed()
     );
-    scene.hand.unbind(1, Unbind::Force).expect("does not wait");
+    scene
+        .hand
+        .unbind(VolumeNumber(1), Unbind::Force)
+        .expect("does not wait");
     until("freed", || {
         scene
             .hand
-            .last(1)
+            .last(VolumeNumber(1))
             .is_ok_and(|progress| progress.running.is_none())
     });
     let last = scene
         .hand
-        .last(1)
+        .last(VolumeNumber(1))
         .expect("is known")
         .last
         .expect("has ended");
@@ -204,7 +240,7 @@ fn a_stuck_volume_delays_no_other() {
         matches!(
             last,
             Last {
-                commit: 1,
+                commit: CommitNumber(1),
                 index: 3,
                 result: OpResult::Failed(_)
             }
@@ -217,7 +253,7 @@ fn a_stuck_volume_delays_no_other() {
 
 fn targets_that_are_refused() {
     let scene = Scene::new(&[]);
-    let prepare = |target: &Path, over| scene.hand.prepare(7, target, over);
+    let prepare = |target: &Path, over| scene.hand.prepare(VolumeNumber(7), target, over);
     assert_eq!(
         prepare(scene.root.path(), true),
         Err(HandError::OutsideRoots)
@@ -253,7 +289,10 @@ fn targets_that_are_refused() {
 
     let (target, _seen) = scene.volume(1);
     let other = start(scene.root.path(), CALM, &[]);
-    assert_eq!(other.prepare(1, &target, true), Err(HandError::Occupied));
+    assert_eq!(
+        other.prepare(VolumeNumber(1), &target, true),
+        Err(HandError::Occupied)
+    );
     other.close(SOON).expect("ends");
     assert_eq!(
         mounts(&target).len(),
@@ -261,7 +300,9 @@ fn targets_that_are_refused() {
         "another hand's end takes away only what is its own"
     );
     assert_eq!(
-        scene.hand.prepare(1, &scene.target("elsewhere"), false),
+        scene
+            .hand
+            .prepare(VolumeNumber(1), &scene.target("elsewhere"), false),
         Err(HandError::StillBound)
     );
 
@@ -274,23 +315,19 @@ fn targets_that_are_refused() {
 fn a_target_is_cleared_whoever_left_it() {
     let scene = Scene::new(&[]);
     let (target, _seen) = scene.volume(1);
-    assert_eq!(scene.hand.clear(9, &target), Ok(()));
+    assert_eq!(scene.hand.clear(&target), Ok(()));
     assert!(mounts(&target).is_empty() && !target.exists());
-    assert_eq!(
-        scene.hand.clear(9, &target),
-        Ok(()),
-        "nothing is left to do"
-    );
-    assert_eq!(scene.hand.clear(9, &target.join("a/b")), Ok(()));
+    assert_eq!(scene.hand.clear(&target), Ok(()), "nothing is left to do");
+    assert_eq!(scene.hand.clear(&target.join("a/b")), Ok(()));
     let full = scene.target("kept");
     fs::create_dir(&full).expect("makes");
     fs::write(full.join("x"), "x").expect("writes");
-    let Err(HandError::Os { errno, .. }) = scene.hand.clear(9, &full) else {
+    let Err(HandError::Os { errno, .. }) = scene.hand.clear(&full) else {
         panic!("files are nobody's to take away");
     };
     assert_eq!(errno, libc::ENOTEMPTY);
     assert_eq!(
-        scene.hand.clear(9, Path::new("/etc/x")),
+        scene.hand.clear(Path::new("/etc/x")),
         Err(HandError::OutsideRoots)
     );
     fs::remove_dir_all(full).expect("removes");
@@ -327,37 +364,44 @@ fn a_forced_unmount_by_somebody_else() {
     let user = fs::File::open(target.join("a")).expect("opens");
     assert_eq!(unmount(&target, force), Err(Errno::BUSY));
     assert_eq!(
-        scene.hand.run(1, 1, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Failed(libc::ENOTCONN)])
     );
     assert_eq!(
-        scene.hand.prepare(1, &target, false),
+        scene.hand.prepare(VolumeNumber(1), &target, false),
         Ok(Prepared {
             created: true,
             replaced: true
         })
     );
-    let _seen = serve(scene.hand.mount(1).expect("a connection"));
-    scene.hand.bind(1, &target).expect("binds");
+    let _seen = serve(scene.hand.mount(VolumeNumber(1)).expect("a connection"));
+    scene.hand.bind(VolumeNumber(1), &target).expect("binds");
     assert_eq!(
-        scene.hand.run(1, 1, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     drop(user);
     unmount(&target, force).expect("nobody uses it");
     assert_eq!(
-        scene.hand.unbind(1, Unbind::IfIdle),
+        scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle),
         Ok(()),
         "it is not there"
     );
 
-    scene.hand.prepare(1, &target, false).expect("is empty");
-    let _seen = serve(scene.hand.mount(1).expect("a connection"));
-    scene.hand.bind(1, &target).expect("binds");
+    scene
+        .hand
+        .prepare(VolumeNumber(1), &target, false)
+        .expect("is empty");
+    let _seen = serve(scene.hand.mount(VolumeNumber(1)).expect("a connection"));
+    scene.hand.bind(VolumeNumber(1), &target).expect("binds");
     let cover = scene.root.path();
     mount_bind(cover, &target).expect("covers");
     assert_eq!(
-        scene.hand.unbind(1, Unbind::Detach),
+        scene.hand.unbind(VolumeNumber(1), Unbind::Detach),
         Err(HandError::Covered)
     );
     unmount(&target, UnmountFlags::empty()).expect("uncovers");
@@ -368,7 +412,10 @@ fn long_lists_go_in_batches() {
     let scene = Scene::new(&[]);
     let (_, seen) = scene.volume(1);
     let paths = vec!["a"; 5_000];
-    assert_eq!(scene.hand.refresh(1, &paths, SOON), Ok(vec![None; 5_000]));
+    assert_eq!(
+        scene.hand.refresh(VolumeNumber(1), &paths, SOON),
+        Ok(vec![None; 5_000])
+    );
     let ops: Vec<_> = (0..3_000)
         .map(|number| HandOp::Touch {
             path: if number == 2_999 { "x" } else { "a" }.into(),
@@ -376,7 +423,10 @@ fn long_lists_go_in_batches() {
             mtime_nsec: 0,
         })
         .collect();
-    let results = scene.hand.run(1, 1, 10, &ops, SOON).expect("is done");
+    let results = scene
+        .hand
+        .run(VolumeNumber(1), CommitNumber(1), 10, &ops, SOON)
+        .expect("is done");
     assert_eq!(
         (results.len(), results[2_998], results[2_999]),
         (3_000, OpResult::Done, OpResult::Failed(libc::ENOENT))
@@ -384,7 +434,7 @@ fn long_lists_go_in_batches() {
     assert_eq!(
         scene
             .hand
-            .last(1)
+            .last(VolumeNumber(1))
             .expect("is known")
             .last
             .map(|last| last.index),
@@ -404,7 +454,13 @@ fn many_volumes_at_once() {
                     let volume = thread * 100 + number;
                     let (_, _seen) = scene.volume(volume);
                     assert_eq!(
-                        scene.hand.run(volume, 1, 0, &[ring("a"), ring("b")], SOON),
+                        scene.hand.run(
+                            VolumeNumber(volume),
+                            CommitNumber(1),
+                            0,
+                            &[ring("a"), ring("b")],
+                            SOON
+                        ),
                         Ok(vec![OpResult::Done; 2])
                     );
                 }
@@ -419,10 +475,10 @@ fn many_volumes_at_once() {
 
 /// A volume at a target that was there before.
 pub fn publish_again(hand: &Hand, volume: u64, target: &Path) {
-    hand.prepare(volume, target, false)
+    hand.prepare(VolumeNumber(volume), target, false)
         .expect("a dead mount is no obstacle");
-    let _seen = serve(hand.mount(volume).expect("a connection"));
-    hand.bind(volume, target).expect("binds");
-    assert_eq!(hand.unbind(volume, Unbind::Detach), Ok(()));
-    assert_eq!(hand.forget(volume, true), Ok(()));
+    let _seen = serve(hand.mount(VolumeNumber(volume)).expect("a connection"));
+    hand.bind(VolumeNumber(volume), target).expect("binds");
+    assert_eq!(hand.unbind(VolumeNumber(volume), Unbind::Detach), Ok(()));
+    assert_eq!(hand.forget(VolumeNumber(volume), true), Ok(()));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use livemount_hand::{HandError, OpResult, Unbind};
+use livemount_hand::{CommitNumber, HandError, OpResult, Unbind, VolumeNumber};
 use rustix::process::Signal;
 
 use crate::cases::publish_again;
@@ -52,7 +52,9 @@ fn a_killed_hand_is_replaced() {
     let (target, _seen) = scene.volume(1);
     let (_, _other) = scene.volume(2);
     assert_eq!(
-        scene.hand.run(1, 4, 2, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(4), 2, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     for round in 1..=5 {
@@ -61,22 +63,30 @@ fn a_killed_hand_is_replaced() {
         until("gone", || is_gone(hand));
         assert_eq!(mounts(scene.root.path()).len(), 2, "the binds stay");
         // Whichever of the two hands hears it.
-        assert_eq!(scene.hand.refresh(1, &["a"], SOON), Ok(vec![None]));
+        assert_eq!(
+            scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
+            Ok(vec![None])
+        );
         assert_eq!(scene.hand.status().restarts, round);
         let last = scene
             .hand
-            .last(1)
+            .last(VolumeNumber(1))
             .expect("is known")
             .last
             .expect("was told");
-        assert_eq!((last.commit, last.index), (4, 2));
+        assert_eq!((last.commit, last.index), (CommitNumber(4), 2));
         assert_eq!(
-            scene.hand.run(2, round, 0, &[ring("a")], SOON),
+            scene
+                .hand
+                .run(VolumeNumber(2), CommitNumber(round), 0, &[ring("a")], SOON),
             Ok(vec![OpResult::Done])
         );
     }
-    scene.hand.unbind(1, Unbind::IfIdle).expect("unbinds");
-    scene.hand.forget(1, true).expect("forgets");
+    scene
+        .hand
+        .unbind(VolumeNumber(1), Unbind::IfIdle)
+        .expect("unbinds");
+    scene.hand.forget(VolumeNumber(1), true).expect("forgets");
     assert!(
         !target.exists(),
         "it knows that the directory was made by a hand"
@@ -90,12 +100,14 @@ fn a_hand_killed_in_an_operation() {
     seen.lock().hold = Some(WRITE);
     let running = {
         let hand = scene.hand.clone();
-        std::thread::spawn(move || hand.run(1, 1, 0, &[ring("a")], SOON))
+        std::thread::spawn(move || {
+            hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON)
+        })
     };
     until("under way", || {
         scene
             .hand
-            .last(1)
+            .last(VolumeNumber(1))
             .is_ok_and(|progress| progress.running.is_some())
     });
     send(hand_of(std::process::id()).expect("a hand"), Signal::KILL);
@@ -112,12 +124,18 @@ fn a_hand_killed_in_an_operation() {
         (0, HandError::Died)
     );
     assert_eq!(
-        scene.hand.last(1).expect("of the new hand").last,
+        scene
+            .hand
+            .last(VolumeNumber(1))
+            .expect("of the new hand")
+            .last,
         None,
         "so the caller does it again"
     );
     assert_eq!(
-        scene.hand.run(1, 1, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     scene.end();
@@ -131,23 +149,30 @@ fn a_silent_hand_is_replaced() {
 
     send(hand_of(std::process::id()).expect("a hand"), Signal::STOP);
     assert_eq!(
-        hand.run(1, 1, 0, &[ring("a")], SOON).map_err(|end| end.why),
+        hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON)
+            .map_err(|end| end.why),
         Err(HandError::Died)
     );
     assert_eq!(
-        hand.run(1, 1, 0, &[ring("a")], SOON),
+        hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
 
     // Killed with a thread in the kernel, it stays, and so does its socket.
     stuck.lock().hold = Some(WRITE);
     assert!(
-        hand.run(2, 1, 0, &[ring("a")], Duration::from_millis(50))
-            .is_err()
+        hand.run(
+            VolumeNumber(2),
+            CommitNumber(1),
+            0,
+            &[ring("a")],
+            Duration::from_millis(50)
+        )
+        .is_err()
     );
     send(hand_of(std::process::id()).expect("a hand"), Signal::KILL);
     assert_eq!(
-        hand.refresh(1, &["a"], SOON),
+        hand.refresh(VolumeNumber(1), &["a"], SOON),
         Ok(vec![None]),
         "another volume hardly notices"
     );
@@ -174,7 +199,9 @@ fn stop_signals_do_not_end_a_hand() {
         send(hand, signal);
     }
     assert_eq!(
-        scene.hand.run(1, 1, 0, &[ring("a")], SOON),
+        scene
+            .hand
+            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     assert_eq!(scene.hand.status().restarts, 0);

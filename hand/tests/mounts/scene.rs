@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livemount_hand::process::{self, HandArgs};
-use livemount_hand::{ClientOptions, Hand, HandOp, Prepared};
+use livemount_hand::{ClientOptions, CommitNumber, Hand, HandOp, Prepared, VolumeNumber};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -68,14 +68,14 @@ pub fn start(root: &Path, heartbeat: Duration, extra: &[&str]) -> Hand {
 
 pub fn publish(hand: &Hand, volume: u64, target: &Path) -> Arc<Mutex<Seen>> {
     assert_eq!(
-        hand.prepare(volume, target, false),
+        hand.prepare(VolumeNumber(volume), target, false),
         Ok(Prepared {
             created: true,
             replaced: false
         })
     );
-    let seen = server::serve(hand.mount(volume).expect("a connection"));
-    hand.bind(volume, target).expect("binds");
+    let seen = server::serve(hand.mount(VolumeNumber(volume)).expect("a connection"));
+    hand.bind(VolumeNumber(volume), target).expect("binds");
     seen
 }
 
@@ -182,8 +182,14 @@ pub fn be_a_daemon(mut args: impl Iterator<Item = OsString>) -> ! {
     if args.next().is_some_and(|mode| mode == "stuck") {
         seen.lock().hold = Some(server::WRITE);
         assert!(
-            hand.run(1, 1, 0, &[ring("a")], Duration::from_millis(50))
-                .is_err()
+            hand.run(
+                VolumeNumber(1),
+                CommitNumber(1),
+                0,
+                &[ring("a")],
+                Duration::from_millis(50)
+            )
+            .is_err()
         );
     }
     println!("ready");
