@@ -27,6 +27,7 @@ mod socket;
 mod sweep;
 mod sys;
 mod target;
+mod volume_path;
 mod worker;
 
 pub use client::{ClientOptions, Hand, HandStatus, Unfinished};

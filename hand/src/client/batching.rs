@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::HandError;
-use crate::files::split;
 use crate::protocol::HandOp;
+use crate::volume_path::split;
 
 /// Bytes of paths in one message, well below what a message holds.
 const BATCH_BYTES: usize = 48 * 1024;

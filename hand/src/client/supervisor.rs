@@ -1,29 +1,26 @@
 //! The supervisor of the hand: it holds the connection to the hand of the moment. One that dies is
 //! reaped, replaced, and its successor told everything.
 
+mod callers;
+
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown};
 
+use super::ClientOptions;
 use super::adoption::{AdoptionUpdate, Adoptions};
 use super::batching::left;
 use super::child::{give_up, reap, spawn, tell};
-use super::{ClientOptions, HandStatus};
 use crate::HandError;
-use crate::error::During;
 use crate::process::BEATS;
-use crate::protocol::{Answer, Call, Control, Reply, Request, VolumeNumber, decode, encode};
-use crate::socket::{Received, buffer, readable, receive, send, send_now};
+use crate::protocol::{Answer, Control, Reply, Request, decode, encode};
+use crate::socket::{Received, buffer, readable, receive, send_now};
 
-/// How much longer than the hand a caller waits, so that it hears that a call was refused as stuck.
-const MARGIN: Duration = Duration::from_millis(250);
 /// Before another hand is started where the last one had worked, and twice as long after each that
 /// never said a word.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -100,113 +97,6 @@ pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError
 }
 
 impl Supervisor {
-    /// One call, once.
-    pub(super) fn call(&self, call: impl Into<Call>, within: Duration) -> Answered {
-        let call = call.into();
-        let deadline = Instant::now() + within;
-        let (what, update) = (call.name(), AdoptionUpdate::of(&call));
-        let (to, answer) = sync_channel(1);
-        let (seq, socket) = self.enter(PendingCall { to, update }, deadline)?;
-        let within_ms = u32::try_from(left(deadline).as_millis()).unwrap_or(u32::MAX);
-        let sent = encode(&Request {
-            seq,
-            within_ms,
-            call,
-        })
-        .and_then(|bytes| match send(&*socket, &bytes, &[], deadline) {
-            Ok(()) => Ok(()),
-            Err(Errno::TIMEDOUT) => Err(HandError::Stuck),
-            Err(Errno::PIPE | Errno::CONNRESET) => Err(HandError::Died),
-            Err(errno) => Err(errno).during("send to the hand"),
-        });
-        if let Err(error) = sent {
-            let mut state = self.state.lock();
-            state.pending.remove(&seq);
-            // Before the reader has seen it, so that the next call waits for the next hand.
-            if error == HandError::Died
-                && matches!(&state.socket, HandSocket::Up(up) if Arc::ptr_eq(up, &socket))
-            {
-                state.socket = HandSocket::Down;
-            }
-            return Err(error);
-        }
-        answer
-            .recv_timeout(left(deadline) + MARGIN)
-            .unwrap_or_else(|error| {
-                // Who gives up takes the pending call along; an answer that comes later is dropped,
-                // descriptors and all.
-                self.state.lock().pending.remove(&seq);
-                Err(if error == RecvTimeoutError::Timeout {
-                    HandError::Slow { what: what.into() }
-                } else {
-                    HandError::Died
-                })
-            })
-    }
-
-    pub(super) fn drop_mount(&self, volume: VolumeNumber) {
-        let mount = self.state.lock().adoptions.take_mount(volume);
-        drop(mount);
-    }
-
-    pub(super) fn status(&self) -> HandStatus {
-        let state = self.state.lock();
-        HandStatus {
-            up: matches!(state.socket, HandSocket::Up(_)),
-            restarts: state.restarts,
-            busy: state.busy,
-            late: state.late,
-        }
-    }
-
-    pub(super) fn close(&self, deadline: Instant) -> Result<(), HandError> {
-        let mut state = self.state.lock();
-        match &state.socket {
-            HandSocket::Up(socket) => {
-                // Only our direction: answers that are on their way still come, and then the hand's
-                // end.
-                let _gone = shutdown(&**socket, Shutdown::Write);
-                state.socket = HandSocket::Closing;
-            }
-            HandSocket::Down => state.socket = HandSocket::Closing,
-            HandSocket::Closing | HandSocket::Closed => {}
-        }
-        self.changed.notify_all();
-        while !matches!(state.socket, HandSocket::Closed) {
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return Err(HandError::Slow {
-                    what: "close".into(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for a hand, and enters the call among those that wait for answers.
-    fn enter(
-        &self,
-        pending: PendingCall,
-        deadline: Instant,
-    ) -> Result<(u64, Arc<OwnedFd>), HandError> {
-        let mut state = self.state.lock();
-        loop {
-            match &state.socket {
-                HandSocket::Up(socket) => {
-                    let socket = Arc::clone(socket);
-                    let seq = state.next;
-                    state.next += 1;
-                    state.pending.insert(seq, pending);
-                    return Ok((seq, socket));
-                }
-                HandSocket::Closing | HandSocket::Closed => return Err(HandError::Closed),
-                HandSocket::Down => {}
-            }
-            if self.changed.wait_until(&mut state, deadline).timed_out() {
-                return Err(HandError::Died);
-            }
-        }
-    }
-
     fn attend(&self, mut child: Child, mut socket: Arc<OwnedFd>) {
         let mut pause = SHORTEST_PAUSE;
         loop {
