@@ -50,6 +50,10 @@ pub struct ClientOptions {
 
 /// The daemon's hold on its hand. Clones are the same hand; when the last is dropped the hand is
 /// told to end.
+///
+/// Beside what each says of itself, a call fails with [`HandError::Slow`] or [`HandError::Stuck`]
+/// where its time is past, with [`HandError::Died`] where no hand lived long enough to answer, with
+/// [`HandError::Closed`] after [`Hand::close`], and with [`HandError::Os`] where the kernel refused.
 #[derive(Clone)]
 pub struct Hand(Arc<HandOwner>);
 
@@ -129,6 +133,10 @@ impl Hand {
 
     /// Makes the volume's connection and its detached writable mount, and gives the `/dev/fuse`
     /// descriptor. A connection that the volume had is forgotten; it must not be bound.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::StillBound`]; [`HandError::Os`] where the kernel makes no FUSE mount.
     pub fn mount(&self, volume: VolumeNumber) -> Result<OwnedFd, HandError> {
         let (_, mut beside) = self.repeat(WITHIN, Work::Mount { volume })?;
         beside.pop().ok_or(HandError::Malformed)
@@ -136,6 +144,12 @@ impl Hand {
 
     /// Binds the volume's `files/` to the target, read-only. The volume's session must be
     /// answering by now: the name is looked up. Binding it again where it is bound is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::NoVolume`] before [`Hand::mount`]; [`HandError::StillBound`] where it is bound to
+    /// another target; [`HandError::Occupied`] where another livemount is; [`HandError::NotADirectory`];
+    /// [`HandError::OutsideRoots`]; [`HandError::Os`] where the target is missing.
     pub fn bind(&self, volume: VolumeNumber, target: &Path) -> Result<(), HandError> {
         let target = bytes(target);
         self.repeat(WITHIN, Work::Bind { volume, target }).map(drop)
@@ -144,6 +158,11 @@ impl Hand {
     /// Has the kernel ask for the attributes of each file afresh, which drops the page cache of
     /// those whose time has moved. Paths are relative to `files/`; the answers are in their order,
     /// an errno where it failed.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::BadPath`], before any is asked for that would be in one message with it;
+    /// [`HandError::NoVolume`] before [`Hand::mount`]. A file that fails is no error.
     pub fn refresh(
         &self,
         volume: VolumeNumber,
@@ -220,6 +239,10 @@ impl Hand {
 
     /// How far the volume's operations have come. Answered at once, also while one is stuck. After
     /// a hand died it tells what had been answered to this daemon.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::NoVolume`] where the volume was never prepared, or is forgotten.
     pub fn last(&self, volume: VolumeNumber) -> Result<Progress, HandError> {
         match self.repeat(WITHIN, Control::Last { volume })?.0 {
             Answer::Progress(progress) => Ok(progress),
@@ -240,6 +263,11 @@ impl Hand {
 
     /// Gives up the volume's mount, here and in the hand, and removes the target directory if a
     /// hand made it. Unbind it first.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Os`] where the directory cannot be removed: it is not empty, or something is
+    /// mounted there. The volume is forgotten nevertheless.
     pub fn forget(&self, volume: VolumeNumber, remove_target: bool) -> Result<(), HandError> {
         // First our copy: the last one should be the hand's, so that a superblock never ends in
         // the daemon.
@@ -274,6 +302,10 @@ impl Hand {
 
     /// Tells the hand to end, and waits until it has taken every volume away from its target and
     /// has gone. Also done without waiting when the last clone is dropped or the process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`HandError::Slow`] where it has not gone within that time; it goes nevertheless.
     pub fn close(&self, within: Duration) -> Result<(), HandError> {
         self.supervisor().close(Instant::now() + within)
     }

@@ -45,6 +45,11 @@ enum EndReason {
 
 /// Runs the hand on the socket that is its standard input, until that ends. The caller should then
 /// leave the process at once: workers may be stuck, and nobody should wait for them.
+///
+/// # Errors
+///
+/// [`HandError::Start`] where there is no standard input; [`HandError::Os`] where a root cannot be
+/// opened as a directory.
 pub fn main(args: HandArgs) -> Result<(), HandError> {
     sys::ignore_stop_signals();
     raise_descriptor_limit();

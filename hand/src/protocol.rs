@@ -308,6 +308,10 @@ pub enum Unbind {
 }
 
 /// Writes a message.
+///
+/// # Errors
+///
+/// [`HandError::Malformed`] where it is longer than [`MAX_MESSAGE`].
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, HandError> {
     let bytes = postcard::to_stdvec(message).map_err(|_| HandError::Malformed)?;
     if bytes.len() > MAX_MESSAGE {
@@ -318,6 +322,10 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, HandError> {
 }
 
 /// Reads a message; all of `bytes` must be it.
+///
+/// # Errors
+///
+/// [`HandError::Malformed`] where it is not, or is longer than [`MAX_MESSAGE`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HandError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(HandError::Malformed);
