@@ -107,6 +107,7 @@ impl Victim {
                 "left after {GONE:?}: {:#?}",
                 self.scratch.leftovers()
             );
+            // Between two looks.
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -127,7 +128,7 @@ fn a_daemon_killed_at_any_moment_leaves_nothing() {
         // Somewhere in the commits of a burst.
         for _ in 0..random.below(6) {
             victim.change();
-            thread::sleep(random.pause(Duration::from_millis(4)));
+            random.moment(Duration::from_millis(4));
         }
         daemon.kill();
         victim.expect_gone(daemon.process, hand);
@@ -143,7 +144,7 @@ fn a_daemon_killed_while_it_starts_leaves_nothing() {
             .arg(victim.manifest.path())
             .arg(&victim.target)
             .spawn();
-        thread::sleep(random.pause(Duration::from_millis(40)));
+        random.moment(Duration::from_millis(40));
         daemon.kill();
         victim.scratch.expect_nothing_left(GONE);
     }
@@ -183,7 +184,7 @@ fn a_daemon_killed_under_readers_leaves_nothing() {
         let readers = [0; 3].map(|_| Helper::start(&victim.scratch, task, &victim.file()));
         for _ in 0..random.below(6) {
             victim.change();
-            thread::sleep(random.pause(Duration::from_millis(4)));
+            random.moment(Duration::from_millis(4));
         }
         daemon.kill();
         victim.expect_gone(daemon.process, hand);
@@ -209,7 +210,7 @@ fn a_daemon_killed_under_a_stalled_reader_leaves_nothing() {
             stalled.process.signal(Signal::STOP);
         }
         victim.change_and_wait_until_read();
-        thread::sleep(random.pause(Duration::from_millis(20)));
+        random.moment(Duration::from_millis(20));
         daemon.kill();
         victim.expect_gone(daemon.process, hand);
         drop((stalled, reader));
@@ -280,7 +281,7 @@ fn kill_hands_in_commits(random: &mut Random, kills: u64) {
         for number in 1..=kills {
             let hand = volume.daemon.hand();
             volume.change(&[("a", &sealed(number))]);
-            thread::sleep(random.pause(Duration::from_millis(6)));
+            random.moment(Duration::from_millis(6));
             hand.signal(Signal::KILL);
 
             // Never less than one round, and twice only because the hand died with it.

@@ -1,6 +1,7 @@
 //! A seeded generator for tests that strike at random moments. The seed is printed, and taken from
 //! `LIVEMOUNT_TEST_SEED` where that is set, so that a failure can be run again.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 /// A xorshift generator: small, and the same on every machine.
@@ -30,9 +31,10 @@ impl Random {
         self.0 % end
     }
 
-    /// A duration below `end`.
-    pub fn pause(&mut self, end: Duration) -> Duration {
-        let micros = u64::try_from(end.as_micros()).expect("a short pause");
-        Duration::from_micros(self.below(micros.max(1)))
+    /// Lets a random time below `end` pass. A sleep is right here alone: any moment at all is what is
+    /// wanted, and none that some condition would choose.
+    pub fn moment(&mut self, end: Duration) {
+        let micros = u64::try_from(end.as_micros()).expect("a short time");
+        thread::sleep(Duration::from_micros(self.below(micros.max(1))));
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::cases::publish_again;
 use crate::scene::{
     CALM, SOON, Scene, assert_clean, daemon, hand_of, is_gone, mounts, publish, ring, send, start,
-    until,
+    state, until,
 };
 use crate::server::WRITE;
 
@@ -46,6 +46,9 @@ pub const ALL: &[(&str, fn())] = &[
         both_stopped_for_long_is_no_silence,
     ),
 ];
+
+/// A heartbeat that a test can outlast.
+const BEAT: Duration = Duration::from_millis(400);
 
 fn a_killed_hand_is_replaced() {
     let scene = Scene::new(&[]);
@@ -110,9 +113,10 @@ fn a_hand_killed_in_an_operation() {
             .last(VolumeNumber(1))
             .is_ok_and(|progress| progress.running.is_some())
     });
-    send(hand_of(std::process::id()).expect("a hand"), Signal::KILL);
+    let hand = hand_of(std::process::id()).expect("a hand");
+    send(hand, Signal::KILL);
+    until("its first thread is dead", || is_gone(hand));
     // Its worker is in the kernel until somebody answers or aborts: the hand cannot die before.
-    std::thread::sleep(Duration::from_millis(50));
     assert!(scene.hand.status().up);
     seen.lock().release();
     let unfinished = running
@@ -143,7 +147,7 @@ fn a_hand_killed_in_an_operation() {
 
 fn a_silent_hand_is_replaced() {
     let root = tempfile::tempdir().expect("a directory");
-    let hand = start(root.path(), Duration::from_millis(400), &[]);
+    let hand = start(root.path(), BEAT, &[]);
     let _seen = publish(&hand, 1, &root.path().join("1"));
     let stuck = publish(&hand, 2, &root.path().join("2"));
 
@@ -236,8 +240,9 @@ fn a_daemon_killed_in_an_operation_leaves_nothing() {
 fn a_stopped_daemon_is_given_up() {
     for mode in ["idle", "stuck"] {
         let root = tempfile::tempdir().expect("a directory");
-        let mut daemon = daemon(root.path(), Duration::from_millis(400), mode);
-        std::thread::sleep(Duration::from_secs(1));
+        let mut daemon = daemon(root.path(), BEAT, mode);
+        // The time is what is tested: a daemon that were thought dead would be by the second beat.
+        std::thread::sleep(2 * BEAT + BEAT / 2);
         assert_eq!(
             mounts(root.path()).len(),
             1,
@@ -283,16 +288,18 @@ fn both_killed_and_a_new_hand_sweeps() {
 
 fn both_stopped_for_long_is_no_silence() {
     let root = tempfile::tempdir().expect("a directory");
-    let mut daemon = daemon(root.path(), Duration::from_millis(400), "idle");
+    let mut daemon = daemon(root.path(), BEAT, "idle");
     for pid in [daemon.pid, daemon.hand] {
         send(pid, Signal::STOP);
     }
-    std::thread::sleep(Duration::from_millis(1_500));
-    // The worst order: the hand is awake first.
+    // The time is what is tested: to stand still for several beats.
+    std::thread::sleep(4 * BEAT);
+    // The worst order: the hand is awake first, and has looked at the clock before its daemon is.
     send(daemon.hand, Signal::CONT);
-    std::thread::sleep(Duration::from_millis(100));
+    until("the hand waits again", || state(daemon.hand) == Some('S'));
     send(daemon.pid, Signal::CONT);
-    std::thread::sleep(Duration::from_secs(1));
+    // And again: by now each would have missed the other, if their time counted while they stood.
+    std::thread::sleep(2 * BEAT + BEAT / 2);
     assert_eq!(mounts(root.path()).len(), 1);
     send(daemon.pid, Signal::KILL);
     daemon.child.wait().expect("ours to reap");

@@ -138,8 +138,13 @@ pub fn send(pid: Pid, signal: Signal) {
 }
 
 pub fn is_gone(pid: Pid) -> bool {
-    let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    state.is_err() || state.is_ok_and(|state| state.contains(") Z "))
+    state(pid).is_none_or(|state| state == 'Z')
+}
+
+/// The state letter of its first thread, while it is there.
+pub fn state(pid: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// A daemon to be killed, with its volume in `root/t`, and its hand.

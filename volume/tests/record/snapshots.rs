@@ -40,7 +40,6 @@ pub fn snapshot(files: &[(&str, u8)]) -> Arc<Snapshot> {
         entries,
         objects: vec![ObjectVersion {
             key: ObjectKey {
-                origin: livemount_engine::object::Origin::named("test"),
                 kind: Kind::ConfigMap,
                 namespace: "default".into(),
                 name: "app".into(),

@@ -144,8 +144,19 @@ async fn network(plane: &ControlPlane) {
     read(&client).await.expect("it is open");
     relay.stall();
     let mut held = Box::pin(read(&client));
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut held).await;
-    assert!(waited.is_err(), "a stalled relay passed an answer on");
+    // Asked later and around the relay, a row of reads is answered before the one that it holds.
+    let around = async {
+        for _ in 0..20 {
+            read(&plane.client())
+                .await
+                .expect("the server itself serves");
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut held => panic!("a stalled relay passed an answer on"),
+        () = around => {}
+    }
     relay.open();
     held.await.expect("what was held is passed on");
 
