@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::plugin::Plugin;
 use crate::publish;
-use crate::source::kube::{KubeSource, Reason};
+use crate::source::kube::{KubeSource, RestartReason};
 use crate::volumes::Volumes;
 
 /// Has the metrics look at what is only known when it is asked for.
@@ -35,9 +35,9 @@ pub(super) fn provide(plugin: &Plugin, source: Arc<KubeSource>, volumes: &Volume
         let source = source.status();
         now.watches = source.watches as u64;
         now.watch_connections = source.connections as u64;
-        let named = |(reason, count): &(Reason, u64)| (reason.name(), *count);
+        let named = |(reason, count): &(RestartReason, u64)| (reason.name(), *count);
         now.watch_restarts = source.restarts.iter().map(named).collect();
-        let failed = |(reason, _): &&(Reason, u64)| reason.is_failure();
+        let failed = |(reason, _): &&(RestartReason, u64)| reason.is_failure();
         now.api_errors = source.restarts.iter().filter(failed).map(named).collect();
         now.kernel_lacks = publish::kernel_lacks().to_vec();
     });

@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use crate::observe::{Note, PodEvents};
+use crate::observe::{PodEvent, PodEvents};
 use crate::pod::PodRef;
 
 /// What the kubelet wrote; of its many fields the one that matters.
@@ -104,7 +104,7 @@ pub(super) async fn tell(
             };
             events.tell(
                 &pod,
-                Note::MountLost {
+                PodEvent::MountLost {
                     volume: orphaned.volume.clone(),
                     why: "the node plugin was restarted; delete the pod to have it mounted anew"
                         .into(),

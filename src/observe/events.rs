@@ -6,7 +6,7 @@
 //! see the pod reads them.
 
 mod limits;
-mod note;
+mod pod_event;
 mod writer;
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::Metrics;
-use super::metrics::Told;
+use super::metrics::EventResult;
 use crate::pod::PodRef;
 use limits::{Admitted, Limits};
-pub use note::Note;
+pub use pod_event::PodEvent;
 use writer::{Entry, Writer};
 
 /// How many may wait to be written.
@@ -48,16 +48,16 @@ impl PodEvents {
     }
 
     /// Tells of a pod's volume. Returns at once, whatever becomes of it.
-    pub fn tell(&self, pod: &PodRef, note: Note) {
-        let admitted = self.limits.lock().admit(&pod.uid, &note, Instant::now());
+    pub fn tell(&self, pod: &PodRef, event: PodEvent) {
+        let admitted = self.limits.lock().admit(&pod.uid, &event, Instant::now());
         match admitted {
             Admitted::Write => {}
-            Admitted::Repeated => return self.metrics.told(Told::Repeated),
-            Admitted::Limited => return self.metrics.told(Told::Limited),
+            Admitted::Repeated => return self.metrics.pod_event(EventResult::Repeated),
+            Admitted::Limited => return self.metrics.pod_event(EventResult::Limited),
         }
         let pod = pod.clone();
-        if self.queue.try_send(Entry { pod, note }).is_err() {
-            self.metrics.told(Told::Dropped);
+        if self.queue.try_send(Entry { pod, event }).is_err() {
+            self.metrics.pod_event(EventResult::Dropped);
         }
     }
 

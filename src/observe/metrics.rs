@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Committed, Fact};
 pub use doc::{Kind, Row, rows, table as markdown};
-pub use table::Told;
+pub use table::EventResult;
 use table::{Count, Set};
 
 /// What is read at the moment of a scrape. Whoever knows a part of it fills that part in
@@ -174,8 +174,8 @@ impl Metrics {
     }
 
     /// Counts what became of a Kubernetes Event.
-    pub fn told(&self, told: Told) {
-        self.set.pod_events.one(told.word()).inc();
+    pub fn pod_event(&self, result: EventResult) {
+        self.set.pod_events.one(result.word()).inc();
     }
 
     /// Everything as it is now, in the OpenMetrics text format 1.0. Asks the providers and reads

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use livemount_engine::render::Refusal;
 use livemount_engine::snapshot::ObjectVersion;
 
-pub use events::{Note, PodEvents};
+pub use events::{PodEvent, PodEvents};
 pub use log::log;
 pub use metrics::Metrics;
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::Notice;
 use super::action::{About, Lack};
-use crate::observe::{Fact, Facts, Note, PodEvents};
+use crate::observe::{Fact, Facts, PodEvent, PodEvents};
 use crate::pod::PodRef;
 
 /// Who speaks.
@@ -73,9 +73,9 @@ impl Voice {
                 });
                 self.tell_pod(&about, |volume| {
                     if published {
-                        Note::Refused { volume, why }
+                        PodEvent::Refused { volume, why }
                     } else {
-                        Note::Missing { volume, why }
+                        PodEvent::Missing { volume, why }
                     }
                 });
             }
@@ -84,7 +84,7 @@ impl Voice {
                 if matches!(self, Self::Node { .. }) || published {
                     let volume = Arc::from(about.name.as_str());
                     facts.tell(Fact::Recovered { volume });
-                    self.tell_pod(&about, |volume| Note::Recovered { volume });
+                    self.tell_pod(&about, |volume| PodEvent::Recovered { volume });
                 }
             }
             Notice::Unreadable {
@@ -99,16 +99,16 @@ impl Voice {
                         let why = why.clone();
                         self.tell_pod(&about, |volume| {
                             if published {
-                                Note::Unreadable { volume, why }
+                                PodEvent::Unreadable { volume, why }
                             } else {
-                                Note::Missing { volume, why }
+                                PodEvent::Missing { volume, why }
                             }
                         });
                     }
                 }
             },
             // The log has it from the connection itself.
-            Notice::Lost { about, .. } => self.tell_pod(&about, |volume| Note::MountLost {
+            Notice::Lost { about, .. } => self.tell_pod(&about, |volume| PodEvent::MountLost {
                 volume,
                 why: "its FUSE connection was ended from outside".into(),
             }),
@@ -136,14 +136,14 @@ impl Voice {
             Self::Node { .. } => {
                 let why = lack.to_string();
                 info!(volume = about.name, "{why}");
-                self.tell_pod(about, |volume| Note::Missing { volume, why });
+                self.tell_pod(about, |volume| PodEvent::Missing { volume, why });
             }
         }
     }
 
-    fn tell_pod(&self, about: &About, note: impl FnOnce(String) -> Note) {
+    fn tell_pod(&self, about: &About, event: impl FnOnce(String) -> PodEvent) {
         if let (Self::Node { events }, Some(owner)) = (self, &about.owner) {
-            events.tell(&owner.pod, note(owner.volume.clone()));
+            events.tell(&owner.pod, event(owner.volume.clone()));
         }
     }
 }

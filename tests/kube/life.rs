@@ -14,7 +14,7 @@ use livemount_engine::object::Kind;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::scene::{Room, Scene, config_map, key, options, pace, plane, state, trial};
+use crate::scene::{Room, Scene, config_map, key, options, plane, state, timing, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -229,7 +229,7 @@ async fn linger() {
     let plane = plane().await;
     let room = Room::new(plane.client(), "linger").await;
     let mut options = options(plane.api.kubeconfig(ADMIN));
-    options.pace.linger = Duration::from_secs(5);
+    options.timing.linger = Duration::from_secs(5);
     let mut scene = Scene::with(options).await;
     let (app, other) = (room.key("app"), room.key("other"));
     room.put("app", "one").await;
@@ -269,7 +269,7 @@ async fn asked() {
     let plane = plane().await;
     let room = Room::new(plane.client(), "asked").await;
     let mut options = options(plane.api.kubeconfig(ADMIN));
-    options.pace = pace();
+    options.timing = timing();
     let mut scene = Scene::with(options).await;
     let (app, none) = (room.key("app"), room.key("none"));
     room.put("app", "one").await;

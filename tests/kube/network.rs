@@ -4,7 +4,7 @@ use livemount::source::Source as _;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use livemount::source::kube::{Reason, SourceStatus};
+use livemount::source::kube::{RestartReason, SourceStatus};
 use livemount_cluster::{ADMIN, ControlPlane, Relay};
 
 use crate::scene::{Ear, Room, Scene, options, plane, trial};
@@ -119,7 +119,7 @@ async fn quiet() {
     let plane = plane().await;
     let room = Room::new(plane.client(), "quiet").await;
     let mut options = options(plane.api.kubeconfig(ADMIN));
-    options.pace.quiet = Duration::from_secs(1);
+    options.timing.quiet = Duration::from_secs(1);
     let mut scene = Scene::with(options).await;
     let app = room.key("app");
     room.put("app", "one").await;
@@ -127,7 +127,7 @@ async fn quiet() {
     scene.ear.value(&app, Some("one")).await;
     let silent = |status: &SourceStatus| {
         let mut restarts = status.restarts.iter();
-        restarts.any(|it| it.0 == Reason::Silent && it.1 >= 3)
+        restarts.any(|it| it.0 == RestartReason::Silent && it.1 >= 3)
     };
     scene.settles("it is opened anew", silent).await;
     room.put("app", "two").await;

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use libtest_mimic::Trial;
-use livemount::source::kube::{Cluster, KubeSource, ORIGIN, Options, Pace, SourceStatus};
+use livemount::source::kube::{Cluster, KubeSource, ORIGIN, Options, SourceStatus, Timing};
 use livemount::source::{Mailbox, Sources, Update, Updates};
 use livemount_cluster::{ADMIN, ControlPlane, PATIENCE, until};
 use livemount_engine::object::{Kind, Object, ObjectKey};
@@ -43,8 +43,8 @@ pub async fn plane() -> &'static ControlPlane {
 }
 
 /// What would take minutes takes seconds.
-pub fn pace() -> Pace {
-    Pace {
+pub fn timing() -> Timing {
+    Timing {
         connect: Duration::from_secs(5),
         ping: Duration::from_secs(2),
         pong: Duration::from_secs(3),
@@ -54,14 +54,14 @@ pub fn pace() -> Pace {
         most: Duration::from_secs(1),
         patience: Duration::from_millis(500),
         credentials: Duration::from_millis(200),
-        ..Pace::default()
+        ..Timing::default()
     }
 }
 
 pub fn options(kubeconfig: PathBuf) -> Options {
     Options {
         kubeconfig: Some(kubeconfig),
-        pace: pace(),
+        timing: timing(),
         ..Options::default()
     }
 }

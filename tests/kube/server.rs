@@ -128,7 +128,7 @@ async fn without_streaming() {
     let plane = ControlPlane::with(&["--feature-gates=WatchList=false"]).await;
     let room = Room::new(plane.client(), "without-streaming").await;
     let mut options = options(plane.api.kubeconfig(ADMIN));
-    options.pace.renewal = Duration::from_secs(1);
+    options.timing.renewal = Duration::from_secs(1);
     let mut scene = Scene::with(options).await;
     let keys: Vec<_> = (0..10).map(|n| room.key(&format!("app-{n}"))).collect();
     scene.source.watch(&keys[0]);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use livemount::observe::metrics::{Gauges, Kind, Row, Told, markdown, rows};
+use livemount::observe::metrics::{EventResult, Gauges, Kind, Row, markdown, rows};
 use livemount::observe::{Committed, Fact, Metrics};
 use livemount_engine::object::{Kind as ObjectKind, ObjectKey};
 use livemount_engine::path::RelPath;
@@ -316,15 +316,15 @@ fn calls_and_events_are_counted_by_what_became_of_them() {
     metrics.called("NodePublishVolume", "UNAVAILABLE", took);
     metrics.called("NodePublishVolume", "UNAVAILABLE", took);
     let told = [
-        (Told::Written, "written"),
-        (Told::Repeated, "repeated"),
-        (Told::Limited, "limited"),
-        (Told::Dropped, "dropped"),
-        (Told::Failed, "failed"),
+        (EventResult::Written, "written"),
+        (EventResult::Repeated, "repeated"),
+        (EventResult::Limited, "limited"),
+        (EventResult::Dropped, "dropped"),
+        (EventResult::Failed, "failed"),
     ];
     for (times, (told, _)) in (1..).zip(told) {
         for _ in 0..times {
-            metrics.told(told);
+            metrics.pod_event(told);
         }
     }
     let now = scrape(&metrics);

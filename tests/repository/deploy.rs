@@ -589,13 +589,13 @@ fn the_guide_speaks_of_metrics_and_events_that_there_are() {
     let unknown: Vec<_> = spoken.difference(&metrics).collect();
     assert!(unknown.is_empty(), "no such metrics: {unknown:?}");
 
-    // What is told is what the plugin makes a note of, whatever other notes there could be.
+    // What is told is what the plugin makes an event of, whatever other events there could be.
     let rooms = ["src/node", "src/volumes"];
     let plugin = rooms.into_iter().flat_map(|room| files_of(room, "rs"));
     let plugin: String = plugin.map(text).collect();
     let mut told = 0;
-    for (note, reason) in headings() {
-        let tells = plugin.contains(&format!("Note::{note} {{"));
+    for (event, reason) in headings() {
+        let tells = plugin.contains(&format!("PodEvent::{event} {{"));
         told += usize::from(tells);
         let helps = guide.contains(&format!("`{reason}`"));
         assert_eq!(
@@ -606,16 +606,16 @@ fn the_guide_speaks_of_metrics_and_events_that_there_are() {
     assert!(told > 3, "the plugin tells {told} events");
 }
 
-/// Each note that could be told, and the reason that its Event has.
+/// Each event that could be told, and the reason that its Event has.
 fn headings() -> Vec<(String, String)> {
-    let notes = text("src/observe/events/note.rs");
-    let headings: Vec<_> = notes
+    let events = text("src/observe/events/pod_event.rs");
+    let headings: Vec<_> = events
         .lines()
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => ("))
-        .filter_map(|(note, heading)| {
-            let note = note.split(' ').next()?;
+        .filter_map(|(event, heading)| {
+            let event = event.split(' ').next()?;
             let reason = heading.split('"').nth(1)?;
-            Some((note.to_owned(), reason.to_owned()))
+            Some((event.to_owned(), reason.to_owned()))
         })
         .collect();
     assert!(headings.len() > 4, "{headings:?}");

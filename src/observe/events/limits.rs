@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::note::Note;
+use super::pod_event::PodEvent;
 
 /// How many Events of one pod may come at once, and how long until one more may.
 const POD: (u32, Duration) = (25, Duration::from_secs(300));
@@ -59,11 +59,11 @@ impl Bucket {
 struct Pod {
     bucket: Bucket,
     /// What was told last of each volume, and when.
-    last: BTreeMap<String, (Note, Instant)>,
+    last: BTreeMap<String, (PodEvent, Instant)>,
     seen: Instant,
 }
 
-/// What is to become of a note.
+/// What is to become of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
     Write,
@@ -78,8 +78,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Decides on a note of a pod, and remembers it where it is to be written.
-    pub(super) fn admit(&mut self, uid: &str, note: &Note, now: Instant) -> Admitted {
+    /// Decides on an event of a pod, and remembers it where it is to be written.
+    pub(super) fn admit(&mut self, uid: &str, event: &PodEvent, now: Instant) -> Admitted {
         if !self.pods.contains_key(uid) {
             self.make_room();
         }
@@ -90,8 +90,8 @@ impl Limits {
         });
         pod.seen = now;
         // Something else in between makes it news again: missing, found, missing.
-        if let Some((last, at)) = pod.last.get(note.volume())
-            && last == note
+        if let Some((last, at)) = pod.last.get(event.volume())
+            && last == event
             && now.saturating_duration_since(*at) < REPEAT
         {
             return Admitted::Repeated;
@@ -103,7 +103,7 @@ impl Limits {
             pod.last.clear();
         }
         pod.last
-            .insert(note.volume().to_owned(), (note.clone(), now));
+            .insert(event.volume().to_owned(), (event.clone(), now));
         Admitted::Write
     }
 
@@ -128,8 +128,8 @@ impl Limits {
 mod tests {
     use super::*;
 
-    fn refused(volume: &str, why: u32) -> Note {
-        Note::Refused {
+    fn refused(volume: &str, why: u32) -> PodEvent {
+        PodEvent::Refused {
             volume: volume.into(),
             why: why.to_string(),
         }
@@ -161,8 +161,8 @@ mod tests {
     fn the_same_is_told_again_after_a_while_or_when_something_else_was_told() {
         let start = Instant::now();
         let mut limits = Limits::default();
-        let mut admit = |note: &Note, now| limits.admit("a", note, now);
-        let recovered = Note::Recovered { volume: "v".into() };
+        let mut admit = |event: &PodEvent, now| limits.admit("a", event, now);
+        let recovered = PodEvent::Recovered { volume: "v".into() };
         let second = Duration::from_secs(1);
         assert_eq!(admit(&refused("v", 1), start), Admitted::Write);
         assert_eq!(admit(&refused("v", 1), start + second), Admitted::Repeated);
@@ -188,7 +188,7 @@ mod tests {
             let repeated = limits.admit("a", &refused("v", 1), start);
             assert_eq!(repeated, Admitted::Repeated);
         }
-        let recovered = Note::Recovered { volume: "v".into() };
+        let recovered = PodEvent::Recovered { volume: "v".into() };
         assert_eq!(limits.admit("a", &recovered, start), Admitted::Write);
     }
 

@@ -15,10 +15,10 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::limits::Bucket;
-use super::note::Note;
+use super::pod_event::PodEvent;
 use crate::backoff::Backoff;
 use crate::observe::Metrics;
-use crate::observe::metrics::Told;
+use crate::observe::metrics::EventResult;
 use crate::pod::PodRef;
 
 /// How often a write is tried, and how long to wait before it is tried again, twice as long each time.
@@ -35,7 +35,7 @@ const SENTENCES: usize = 1024;
 /// What waits to be written.
 pub(super) struct Entry {
     pub(super) pod: PodRef,
-    pub(super) note: Note,
+    pub(super) event: PodEvent,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -98,11 +98,11 @@ impl Writer {
     }
 
     async fn write(&mut self, entry: &Entry) {
-        let heading = entry.note.heading();
+        let heading = entry.event.heading();
         let key = Key {
             uid: entry.pod.uid.clone(),
             reason: heading.reason,
-            sentence: entry.note.sentence(),
+            sentence: entry.event.sentence(),
         };
         let event = Event {
             type_: if heading.warning {
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     fn written(&mut self, key: Key, recorder: Recorder) {
-        self.metrics.told(Told::Written);
+        self.metrics.pod_event(EventResult::Written);
         if self.recorders.len() >= SENTENCES {
             self.recorders.clear();
         }
@@ -166,7 +166,7 @@ impl Writer {
     }
 
     fn failed(&mut self, why: &str) {
-        self.metrics.told(Told::Failed);
+        self.metrics.pod_event(EventResult::Failed);
         if !self.failing {
             self.failing = true;
             warn!("Events on pods cannot be written, which is told once: {why}");

@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::register::Book;
+use super::register::MetricRegistry;
 
 /// A gauge with decimals.
 pub(super) type Decimal = Gauge<f64, AtomicU64>;
@@ -28,31 +28,31 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn register(book: &mut Book<'_>) -> Self {
+    pub(super) fn register(registry: &mut MetricRegistry<'_>) -> Self {
         Self {
-            cpu: book.one(
+            cpu: registry.one(
                 "process_cpu",
                 Some(Unit::Seconds),
                 "Processor time of the daemon, in user and kernel mode",
             ),
-            resident: book.one(
+            resident: registry.one(
                 "process_resident_memory",
                 Some(Unit::Bytes),
                 "Resident memory of the daemon",
             ),
-            virtual_memory: book.one(
+            virtual_memory: registry.one(
                 "process_virtual_memory",
                 Some(Unit::Bytes),
                 "Virtual memory of the daemon",
             ),
-            open_fds: book.one("process_open_fds", None, "Open descriptors of the daemon"),
-            max_fds: book.one(
+            open_fds: registry.one("process_open_fds", None, "Open descriptors of the daemon"),
+            max_fds: registry.one(
                 "process_max_fds",
                 None,
                 "The most descriptors that the daemon may open",
             ),
-            threads: book.one("process_threads", None, "Threads of the daemon"),
-            started: book.one(
+            threads: registry.one("process_threads", None, "Threads of the daemon"),
+            started: registry.one(
                 "process_start_time",
                 Some(Unit::Seconds),
                 "When the daemon started, in seconds since 1970",

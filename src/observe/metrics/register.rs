@@ -89,14 +89,14 @@ impl<M: New> By2<M> {
     }
 }
 
-/// Registers and keeps book.
-pub(super) struct Book<'r> {
+/// Registers metrics, and keeps a row of each for the table.
+pub(super) struct MetricRegistry<'r> {
     registry: &'r mut Registry,
     group: &'static str,
     rows: Vec<Row>,
 }
 
-impl<'r> Book<'r> {
+impl<'r> MetricRegistry<'r> {
     pub(super) fn new(registry: &'r mut Registry) -> Self {
         Self {
             registry,

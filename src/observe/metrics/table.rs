@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::doc::Row;
 use super::process::{Decimal, Process};
-use super::register::{Book, By, By2};
+use super::register::{By, By2, MetricRegistry};
 
 /// What rises.
 pub(super) type Count = Counter;
@@ -68,8 +68,8 @@ impl Set {
     // One list, and a list is as long as what it lists.
     #[allow(clippy::too_many_lines)]
     pub(super) fn register(registry: &mut Registry) -> (Self, Vec<Row>) {
-        let mut book = Book::new(registry);
-        let b = &mut book;
+        let mut registry = MetricRegistry::new(registry);
+        let b = &mut registry;
         let set = Self {
             event_to_commit: b.group("From the API to the application").one(
                 "livemount_event_to_commit",
@@ -266,7 +266,7 @@ impl Set {
             pod_events: b.group("Telling").by(
                 "livemount_pod_events",
                 NONE,
-                ("result", Told::WORDS),
+                ("result", EventResult::WORDS),
                 "Kubernetes Events on pods: written, left out as a repetition or for the rate \
                  limit, dropped because too many waited, failed",
             ),
@@ -288,13 +288,13 @@ impl Set {
             [("version", env!("CARGO_PKG_VERSION"))],
             "The version of livemount, as a label",
         );
-        (set, book.into_rows())
+        (set, registry.into_rows())
     }
 }
 
 /// What became of a Kubernetes Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum EventResult {
     /// The API server has it.
     Written,
     /// The same was told a moment ago.
@@ -307,7 +307,7 @@ pub enum Told {
     Failed,
 }
 
-impl Told {
+impl EventResult {
     const WORDS: &[&str] = &["written", "repeated", "limited", "dropped", "failed"];
 
     /// The label's value.

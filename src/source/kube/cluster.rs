@@ -19,27 +19,27 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
-use super::access::Access;
+use super::connection::Connection;
+use super::credentials::Credentials;
 use super::error::KubeError;
-use super::line::Line;
-use super::lines::Lines;
-use super::options::{Options, Pace};
+use super::options::{Options, Timing};
+use super::pool::Pool;
 use super::source::KubeSource;
-use super::status::{SourceStatus, Tally};
+use super::status::{Counters, SourceStatus};
 use crate::source::Mailbox;
 
 /// A way to an API server. A clone is the same way.
 #[derive(Clone)]
 pub struct Cluster {
-    shared: Arc<Shared>,
+    server: Arc<ApiServer>,
     client: Client,
 }
 
-/// What the parts of a source share.
-pub(super) struct Shared {
+/// The API server, as the parts of a source share it.
+pub(super) struct ApiServer {
     options: Options,
-    pub tally: Tally,
-    reach: RwLock<Reach>,
+    pub counters: Counters,
+    connections: RwLock<Connections>,
     /// When the credentials were last read because the server did not accept them.
     renewed: AsyncMutex<Option<Instant>>,
     /// Until when the server is not asked for a streaming list.
@@ -53,17 +53,21 @@ type Quantities = BTreeMap<String, Quantity>;
 
 /// The connections of one reading of the credentials.
 #[derive(Clone)]
-pub(super) struct Reach {
-    pub lines: Arc<Lines>,
-    line: Line,
-    apart: Client,
+pub(super) struct Connections {
+    pub pool: Arc<Pool>,
+    apart: Connection,
+    apart_client: Client,
 }
 
-impl Reach {
-    fn new(access: Access) -> Self {
-        let lines = Arc::new(Lines::new(access));
-        let (line, apart) = lines.apart();
-        Self { lines, line, apart }
+impl Connections {
+    fn new(credentials: Credentials) -> Self {
+        let pool = Arc::new(Pool::new(credentials));
+        let (apart, apart_client) = pool.apart();
+        Self {
+            pool,
+            apart,
+            apart_client,
+        }
     }
 }
 
@@ -77,17 +81,17 @@ impl Cluster {
     pub async fn connect(options: &Options) -> Result<Self, KubeError> {
         // kube takes the process's provider; somebody else may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let access = Access::load(options).await?;
-        let shared = Arc::new(Shared {
+        let credentials = Credentials::load(options).await?;
+        let server = Arc::new(ApiServer {
             options: options.clone(),
-            tally: Tally::default(),
-            reach: RwLock::new(Reach::new(access)),
+            counters: Counters::default(),
+            connections: RwLock::new(Connections::new(credentials)),
             renewed: AsyncMutex::default(),
             no_streams: Mutex::default(),
             allocatable: RwLock::default(),
         });
-        let client = Client::new(Apart(shared.clone()), "default");
-        Ok(Self { shared, client })
+        let client = Client::new(Apart(server.clone()), "default");
+        Ok(Self { server, client })
     }
 
     /// For lists, GETs and Events: over a connection apart from the watches.
@@ -97,42 +101,42 @@ impl Cluster {
 
     /// What the node can allocate: what pods tell from now on of limits that they do not set.
     pub fn set_allocatable(&self, allocatable: BTreeMap<String, Quantity>) {
-        *self.shared.allocatable.write() = Some(Arc::new(allocatable));
+        *self.server.allocatable.write() = Some(Arc::new(allocatable));
     }
 
     /// A source of objects, which says what it reads into the mailbox. Must be called within a tokio
     /// runtime.
     pub fn source(&self, mailbox: Arc<Mailbox>) -> KubeSource {
-        KubeSource::new(self.shared.clone(), mailbox)
+        KubeSource::new(self.server.clone(), mailbox)
     }
 }
 
-impl Shared {
-    pub fn pace(&self) -> &Pace {
-        &self.options.pace
+impl ApiServer {
+    pub fn timing(&self) -> &Timing {
+        &self.options.timing
     }
 
     pub fn allocatable(&self) -> Option<Arc<Quantities>> {
         self.allocatable.read().clone()
     }
 
-    pub fn reach(&self) -> Reach {
-        self.reach.read().clone()
+    pub fn connections(&self) -> Connections {
+        self.connections.read().clone()
     }
 
     /// Reads the credentials anew because the server refused those of `old`. Many ask at once after
-    /// a rotation: one reads, not more often than the pace allows.
-    pub async fn renew(&self, old: &Arc<Lines>) {
+    /// a rotation: one reads, not more often than the options allow.
+    pub async fn renew(&self, old: &Arc<Pool>) {
         let mut renewed = self.renewed.lock().await;
-        let again = self.pace().credentials;
+        let again = self.timing().credentials;
         let soon = renewed.is_some_and(|when| when.elapsed() < again);
-        if soon || !Arc::ptr_eq(old, &self.reach().lines) {
+        if soon || !Arc::ptr_eq(old, &self.connections().pool) {
             return;
         }
         *renewed = Some(Instant::now());
-        match Access::load(&self.options).await {
-            Ok(access) => *self.reach.write() = Reach::new(access),
-            Err(error) => self.tally.error(error.to_string()),
+        match Credentials::load(&self.options).await {
+            Ok(credentials) => *self.connections.write() = Connections::new(credentials),
+            Err(error) => self.counters.error(error.to_string()),
         }
     }
 
@@ -145,29 +149,29 @@ impl Shared {
 
     /// The server has said that it has no streaming lists.
     pub fn no_streams(&self) {
-        *self.no_streams.lock() = Some(Instant::now() + self.pace().unsupported);
+        *self.no_streams.lock() = Some(Instant::now() + self.timing().unsupported);
     }
 
     /// A request over the connection that no watch shares.
     pub async fn apart(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
-        let reach = self.reach();
-        let answer = reach.apart.send(request).await?;
+        let connections = self.connections();
+        let answer = connections.apart_client.send(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            self.renew(&reach.lines).await;
+            self.renew(&connections.pool).await;
         }
         Ok(answer)
     }
 
     pub fn fill(&self, status: &mut SourceStatus) {
-        let reach = self.reach();
-        status.watches = reach.lines.places();
-        status.connections = reach.lines.open() + usize::from(reach.line.is_open());
-        self.tally.fill(status);
+        let connections = self.connections();
+        status.watches = connections.pool.leases();
+        status.connections = connections.pool.open() + usize::from(connections.apart.is_open());
+        self.counters.fill(status);
     }
 }
 
 /// The connection for lists, whichever it is today.
-struct Apart(Arc<Shared>);
+struct Apart(Arc<ApiServer>);
 
 impl Service<Request<Body>> for Apart {
     type Response = Response<Body>;
@@ -179,7 +183,7 @@ impl Service<Request<Body>> for Apart {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shared = self.0.clone();
-        Box::pin(async move { Ok(shared.apart(request).await?) })
+        let server = self.0.clone();
+        Box::pin(async move { Ok(server.apart(request).await?) })
     }
 }

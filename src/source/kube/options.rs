@@ -1,4 +1,4 @@
-//! What a user may choose: which API server, as whom, and at what pace.
+//! What a user may choose: which API server, as whom, and at what timing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Options {
     /// What requests call themselves.
     pub user_agent: String,
     /// How long things may take.
-    pub pace: Pace,
+    pub timing: Timing,
 }
 
 impl Default for Options {
@@ -23,14 +23,14 @@ impl Default for Options {
             kubeconfig: None,
             context: None,
             user_agent: concat!("livemount/", env!("CARGO_PKG_VERSION")).to_owned(),
-            pace: Pace::default(),
+            timing: Timing::default(),
         }
     }
 }
 
 /// How long things may take, and how often they are tried.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct Timing {
     /// Until a connection is there, TLS and HTTP/2 included.
     pub connect: Duration,
     /// How long a connection may be silent before it is pinged.
@@ -59,7 +59,7 @@ pub struct Pace {
     pub unsupported: Duration,
 }
 
-impl Default for Pace {
+impl Default for Timing {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),

@@ -11,7 +11,7 @@ use http::header::ACCEPT;
 use kube::client::Body;
 use livemount_engine::object::{Kind, ObjectKey};
 
-use super::version::Version;
+use super::resource_version::ResourceVersion;
 
 /// What is asked of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Ask {
     /// The whole state as new as etcd, once.
     List,
     /// Changes after a version.
-    Watch(Version),
+    Watch(ResourceVersion),
 }
 
 impl Ask {
@@ -89,7 +89,7 @@ mod tests {
         );
         let read = uri(&Ask::Read, "ns", "a").expect("a request");
         assert!(read.ends_with("&resourceVersion="), "{read}");
-        let watch = Ask::Watch(Version::parse("42").expect("a version"));
+        let watch = Ask::Watch(ResourceVersion::parse("42").expect("a version"));
         let watch = uri(&watch, "ns", "a").expect("a request");
         assert!(watch.ends_with("&resourceVersion=42"), "{watch}");
     }

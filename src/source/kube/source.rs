@@ -6,22 +6,22 @@ use livemount_engine::object::{ObjectKey, Origin};
 use tokio::runtime::Handle;
 
 use super::ORIGIN;
-use super::cluster::Shared;
-use super::pursuit::Pursuit;
+use super::cluster::ApiServer;
 use super::status::SourceStatus;
+use super::watch_task::WatchTask;
 use crate::source::{Mailbox, Source};
 
 /// Where objects of an API server are asked for.
 pub struct KubeSource {
-    cluster: Arc<Shared>,
+    server: Arc<ApiServer>,
     mailbox: Arc<Mailbox>,
     runtime: Handle,
 }
 
 impl KubeSource {
-    pub(super) fn new(cluster: Arc<Shared>, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(server: Arc<ApiServer>, mailbox: Arc<Mailbox>) -> Self {
         Self {
-            cluster,
+            server,
             mailbox,
             runtime: Handle::current(),
         }
@@ -33,7 +33,7 @@ impl KubeSource {
             objects: self.mailbox.objects(),
             ..SourceStatus::default()
         };
-        self.cluster.fill(&mut status);
+        self.server.fill(&mut status);
         status
     }
 }
@@ -47,9 +47,9 @@ impl Source for KubeSource {
     /// that the server gave after the call, or by why there is none.
     fn watch(&self, key: &ObjectKey) {
         if let Some(wants) = self.mailbox.want(key) {
-            let (cluster, mailbox) = (self.cluster.clone(), self.mailbox.clone());
-            let pursuit = Pursuit::new(key.clone(), cluster, mailbox, wants);
-            self.runtime.spawn(pursuit.run());
+            let (server, mailbox) = (self.server.clone(), self.mailbox.clone());
+            let task = WatchTask::new(key.clone(), server, mailbox, wants);
+            self.runtime.spawn(task.run());
         }
     }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 /// Why a watch had to be opened anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum RestartReason {
     /// The server ended it, as it does from time to time.
     Renewed,
     /// A fresh answer was wanted.
@@ -35,7 +35,7 @@ pub enum Reason {
     Garbled,
 }
 
-impl Reason {
+impl RestartReason {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 13] = [
         Self::Renewed,
@@ -83,13 +83,13 @@ impl Reason {
 pub struct SourceStatus {
     /// Objects that are followed, lingering ones included.
     pub objects: usize,
-    /// Watches that hold a place on a connection.
+    /// Watches that hold a lease on a connection.
     pub watches: usize,
     /// Connections that are open, the one for lists included.
     pub connections: usize,
     /// How often a watch was opened anew, by reason, since the start. Reasons that did not occur
     /// are there too.
-    pub restarts: Vec<(Reason, u64)>,
+    pub restarts: Vec<(RestartReason, u64)>,
     /// How often a consistent read told an older state than before: an etcd that was restored.
     pub restored: u64,
     /// The last thing that went wrong, one sentence.
@@ -98,14 +98,14 @@ pub struct SourceStatus {
 
 /// What is counted.
 #[derive(Default)]
-pub(super) struct Tally {
-    restarts: [AtomicU64; Reason::ALL.len()],
+pub(super) struct Counters {
+    restarts: [AtomicU64; RestartReason::ALL.len()],
     restored: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
-impl Tally {
-    pub fn restart(&self, reason: Reason) {
+impl Counters {
+    pub fn restart(&self, reason: RestartReason) {
         self.restarts[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -118,8 +118,10 @@ impl Tally {
     }
 
     pub fn fill(&self, status: &mut SourceStatus) {
-        let count = |reason: Reason| self.restarts[reason as usize].load(Ordering::Relaxed);
-        status.restarts = Reason::ALL.map(|reason| (reason, count(reason))).into();
+        let count = |reason: RestartReason| self.restarts[reason as usize].load(Ordering::Relaxed);
+        status.restarts = RestartReason::ALL
+            .map(|reason| (reason, count(reason)))
+            .into();
         status.restored = self.restored.load(Ordering::Relaxed);
         status.last_error.clone_from(&self.last_error.lock());
     }

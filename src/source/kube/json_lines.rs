@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use hyper::body::Body as _;
 use kube::client::Body;
 
-use super::follow::End;
-use super::sentence;
+use super::error_text;
+use super::watch_state::WatchEnd;
 
 /// The longest line, in bytes: an object of 1.5 MB, the most that etcd takes, with each byte escaped
 /// as `\u0000`, and some more.
@@ -18,7 +18,7 @@ pub(super) const MOST: usize = 10 << 20;
 const KEEP: usize = 4 << 10;
 
 /// The lines of one watch.
-pub(super) struct Feed {
+pub(super) struct JsonLines {
     body: Body,
     buffer: Vec<u8>,
     /// How much of the buffer is known to hold no end of a line.
@@ -27,12 +27,12 @@ pub(super) struct Feed {
 }
 
 /// One line and when it was complete.
-pub(super) struct Line {
+pub(super) struct JsonLine {
     pub bytes: Vec<u8>,
     pub received: SystemTime,
 }
 
-impl Feed {
+impl JsonLines {
     pub fn new(body: Body) -> Self {
         Self {
             body,
@@ -43,16 +43,16 @@ impl Feed {
     }
 
     /// The next line; its end where there is none. Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Line, End> {
+    pub async fn next(&mut self) -> Result<JsonLine, WatchEnd> {
         loop {
             if let Some(bytes) = self.line() {
-                return Ok(Line {
+                return Ok(JsonLine {
                     bytes,
                     received: self.came,
                 });
             }
             if self.buffer.len() > MOST {
-                return Err(End::Garbled(
+                return Err(WatchEnd::Garbled(
                     "an event is longer than any object".to_owned(),
                 ));
             }
@@ -60,10 +60,10 @@ impl Feed {
             match frame {
                 // Half a line is an event that will be told again.
                 None if !self.buffer.is_empty() => {
-                    return Err(End::Cut("cut in a line".to_owned()));
+                    return Err(WatchEnd::Cut("cut in a line".to_owned()));
                 }
-                None => return Err(End::Closed),
-                Some(Err(error)) => return Err(End::Cut(sentence::chain(&error))),
+                None => return Err(WatchEnd::Closed),
+                Some(Err(error)) => return Err(WatchEnd::Cut(error_text::chain(&error))),
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
                         self.came = SystemTime::now();
@@ -92,18 +92,18 @@ impl Feed {
 }
 
 /// A whole body, no longer than a line may be.
-pub(super) async fn whole(mut body: Body) -> Result<Line, End> {
+pub(super) async fn whole(mut body: Body) -> Result<JsonLine, WatchEnd> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| End::Cut(sentence::chain(&error)))?;
+        let frame = frame.map_err(|error| WatchEnd::Cut(error_text::chain(&error)))?;
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
         if bytes.len() > MOST {
-            return Err(End::Garbled(
+            return Err(WatchEnd::Garbled(
                 "an answer is longer than any object".to_owned(),
             ));
         }
     }
-    Ok(Line {
+    Ok(JsonLine {
         bytes,
         received: SystemTime::now(),
     })

@@ -7,7 +7,7 @@ const LONGEST: usize = 1024;
 
 /// One thing to tell. `why` is a sentence with names, never with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum PodEvent {
     /// The pod waits for something that its volume needs.
     Missing {
         /// The volume's name in the pod.
@@ -44,7 +44,7 @@ pub enum Note {
     },
 }
 
-/// How a note stands in an Event.
+/// How it stands in an Event of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heading {
     /// Whether somebody should look at it.
@@ -53,7 +53,7 @@ pub(super) struct Heading {
     pub(super) action: &'static str,
 }
 
-impl Note {
+impl PodEvent {
     /// The volume that it is about.
     pub fn volume(&self) -> &str {
         match self {
@@ -110,7 +110,7 @@ mod tests {
     fn a_sentence_is_never_longer_than_the_api_takes_and_is_cut_between_characters() {
         for why in ["x".repeat(2000), "é".repeat(2000), "…".repeat(2000)] {
             let volume = "config".to_owned();
-            let cut = Note::Missing { volume, why }.sentence();
+            let cut = PodEvent::Missing { volume, why }.sentence();
             assert!(cut.len() <= LONGEST, "{}", cut.len());
             assert!(cut.len() > LONGEST - 8, "{}", cut.len());
             assert!(cut.ends_with('…') && cut.starts_with("volume \"config\" waits: "));

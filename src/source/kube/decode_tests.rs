@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use livemount_engine::object::{Kind, Object, ObjectKey};
 
-use super::feed::Line;
-use super::follow::{End, Event};
-use super::wire;
+use super::decode;
+use super::json_lines::JsonLine;
+use super::watch_state::{WatchEnd, WatchEvent};
 
 fn key(kind: Kind) -> ObjectKey {
     ObjectKey {
@@ -17,20 +17,20 @@ fn key(kind: Kind) -> ObjectKey {
     }
 }
 
-fn line(text: &str) -> Line {
-    Line {
+fn line(text: &str) -> JsonLine {
+    JsonLine {
         bytes: text.as_bytes().to_vec(),
         received: SystemTime::UNIX_EPOCH + Duration::from_secs(7),
     }
 }
 
-fn event(kind: Kind, text: &str) -> Result<Event<Object>, End> {
-    wire::event(&key(kind), &line(text), None)
+fn event(kind: Kind, text: &str) -> Result<WatchEvent<Object>, WatchEnd> {
+    decode::event(&key(kind), &line(text), None)
 }
 
 fn object(kind: Kind, text: &str) -> Object {
     match event(kind, text) {
-        Ok(Event::Item(item)) => item.object,
+        Ok(WatchEvent::Modified(item)) => item.object,
         other => panic!("{other:?}"),
     }
 }
@@ -72,7 +72,7 @@ fn bookmarks_and_deletions_have_versions() {
         )
     };
     let whole = |text: &str| match event(Kind::Secret, text) {
-        Ok(Event::Mark { whole, .. }) => whole,
+        Ok(WatchEvent::Bookmark { whole, .. }) => whole,
         other => panic!("{other:?}"),
     };
     assert!(!whole(&bookmark("")));
@@ -81,7 +81,10 @@ fn bookmarks_and_deletions_have_versions() {
         r#","annotations":{"k8s.io/initial-events-end":"true"}"#
     )));
     let gone = r#"{"type":"DELETED","object":{"metadata":{"name":"app","resourceVersion":"12"},"data":{"k":"YQ=="}}}"#;
-    assert!(matches!(event(Kind::Secret, gone), Ok(Event::Gone(_))));
+    assert!(matches!(
+        event(Kind::Secret, gone),
+        Ok(WatchEvent::Deleted(_))
+    ));
 }
 
 #[test]
@@ -92,16 +95,16 @@ fn an_error_event_is_an_end() {
         );
         event(Kind::Secret, &text).expect_err("an end")
     };
-    assert_eq!(error(410, ""), End::Expired);
+    assert_eq!(error(410, ""), WatchEnd::Expired);
     let wait = Some(Duration::from_secs(3));
     assert_eq!(
         error(504, r#","details":{"retryAfterSeconds":3}"#),
-        End::Busy(wait, "m".into())
+        WatchEnd::Busy(wait, "m".into())
     );
-    assert_eq!(error(403, ""), End::Forbidden("m".into()));
-    assert_eq!(error(401, ""), End::Unauthorized("m".into()));
-    assert_eq!(error(422, ""), End::Unsupported("m".into()));
-    assert_eq!(error(500, ""), End::Refused("m".into()));
+    assert_eq!(error(403, ""), WatchEnd::Forbidden("m".into()));
+    assert_eq!(error(401, ""), WatchEnd::Unauthorized("m".into()));
+    assert_eq!(error(422, ""), WatchEnd::Unsupported("m".into()));
+    assert_eq!(error(500, ""), WatchEnd::Refused("m".into()));
 }
 
 #[test]
@@ -114,8 +117,8 @@ fn a_list_without_the_object_tells_its_version() {
         let text = format!(
             r#"{{"kind":"SecretList","metadata":{{"resourceVersion":"77"}},"items":{items}}}"#
         );
-        let listed = wire::list(&key(Kind::Secret), &line(&text), None);
-        let Ok(Event::Listed(version, None)) = listed else {
+        let listed = decode::list(&key(Kind::Secret), &line(&text), None);
+        let Ok(WatchEvent::Listed(version, None)) = listed else {
             panic!("{listed:?}");
         };
         assert_eq!(version.as_str(), "77");
@@ -135,7 +138,7 @@ fn no_value_comes_out_in_an_error() {
     ];
     for text in texts {
         let end = event(Kind::Secret, text).expect_err("it is refused");
-        assert!(matches!(end, End::Garbled(_)), "{end:?}");
+        assert!(matches!(end, WatchEnd::Garbled(_)), "{end:?}");
         assert!(!format!("{end:?}").contains("hunter2"), "{end:?}");
     }
 }
@@ -147,7 +150,7 @@ fn contents_are_told_apart() {
             r#"{{"type":"ADDED","object":{{"metadata":{{"name":"app","resourceVersion":"1"}},"data":{data}}}}}"#
         );
         match event(Kind::ConfigMap, &text) {
-            Ok(Event::Item(item)) => item.digest,
+            Ok(WatchEvent::Modified(item)) => item.digest,
             other => panic!("{other:?}"),
         }
     };

@@ -11,16 +11,16 @@
 
 use std::time::Duration;
 
-use super::options::Pace;
+use super::options::Timing;
 use super::request::Ask;
-use super::status::Reason;
-use super::version::Version;
+use super::resource_version::ResourceVersion;
+use super::status::RestartReason;
 use crate::backoff::Backoff;
 
 /// An object as the server told it. The machine carries its contents and does not look at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item<O> {
-    pub version: Version,
+pub(super) struct Versioned<O> {
+    pub version: ResourceVersion,
     /// Tells contents apart that bear one version: possible where an etcd was restored.
     pub digest: u64,
     pub immutable: bool,
@@ -29,20 +29,23 @@ pub(super) struct Item<O> {
 
 /// What arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event<O> {
+pub(super) enum WatchEvent<O> {
     /// ADDED or MODIFIED.
-    Item(Item<O>),
+    Modified(Versioned<O>),
     /// DELETED, at this version.
-    Gone(Version),
+    Deleted(ResourceVersion),
     /// BOOKMARK; `whole`: the streaming list is complete.
-    Mark { version: Version, whole: bool },
+    Bookmark {
+        version: ResourceVersion,
+        whole: bool,
+    },
     /// The answer to a list.
-    Listed(Version, Option<Item<O>>),
+    Listed(ResourceVersion, Option<Versioned<O>>),
 }
 
 /// Why there is nothing more to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum WatchEnd {
     /// The server ended the watch in order.
     Closed,
     /// The connection was lost on the way.
@@ -69,59 +72,59 @@ pub(super) enum End {
 
 /// What is said of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Say<O> {
+pub(super) enum Emit<O> {
     Applied(O),
     Deleted,
 }
 
 /// What follows from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told<O> {
-    pub say: Option<Say<O>>,
+pub(super) struct Step<O> {
+    pub emit: Option<Emit<O>>,
     /// The first success after a failure that was said.
     pub working: bool,
     /// A consistent read went back.
     pub restored: bool,
-    pub then: Then,
+    pub next: Next,
 }
 
 /// How it goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum Next {
     /// With the next event.
     Listen,
     /// With another request, at once, for this reason (None: it is the second half of a read).
-    Ask(Ask, Option<Reason>),
+    Ask(Ask, Option<RestartReason>),
     /// Not at all, until asked again: the object is immutable.
     Rest,
 }
 
 /// How it goes on after an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pause {
+pub(super) struct Retry {
     pub ask: Ask,
     pub after: Duration,
-    pub reason: Reason,
+    pub reason: RestartReason,
     /// What is to be said to people, if it was not said already.
     pub failing: Option<String>,
 }
 
 /// What was said last.
 #[derive(Debug)]
-struct Said {
-    version: Version,
+struct Emitted {
+    version: ResourceVersion,
     /// None: it is absent.
     digest: Option<u64>,
 }
 
 #[derive(Debug)]
-enum State<O> {
+enum Progress<O> {
     /// No request is under way.
-    Away,
+    Idle,
     /// A consistent read is under way; the newest it has told.
-    Telling(Option<Item<O>>),
+    Syncing(Option<Versioned<O>>),
     /// Changes are told.
-    Live,
+    Watching,
 }
 
 /// Which answer is owed even if nothing changed.
@@ -136,13 +139,13 @@ enum Owed {
 
 /// One object's story.
 #[derive(Debug)]
-pub(super) struct Follow<O> {
+pub(super) struct WatchState<O> {
     /// How long before a lost connection is worth a word.
     patience: Duration,
-    said: Option<Said>,
+    emitted: Option<Emitted>,
     /// The newest version that this watch has told, bookmarks included.
-    seen: Option<Version>,
-    state: State<O>,
+    seen: Option<ResourceVersion>,
+    progress: Progress<O>,
     owed: Owed,
     /// The next read is a list: the object holds no watch, or its streaming list never ended.
     list: bool,
@@ -155,18 +158,18 @@ pub(super) struct Follow<O> {
     failing: Option<String>,
 }
 
-impl<O> Follow<O> {
+impl<O> WatchState<O> {
     /// Nothing is known, and an answer is owed.
-    pub fn new(pace: &Pace) -> Self {
+    pub fn new(timing: &Timing) -> Self {
         Self {
-            patience: pace.patience,
-            said: None,
+            patience: timing.patience,
+            emitted: None,
             seen: None,
-            state: State::Away,
+            progress: Progress::Idle,
             owed: Owed::This,
             list: false,
             streaming: false,
-            retry: Backoff::new(pace.first, pace.most),
+            retry: Backoff::new(timing.first, timing.most),
             lost: Duration::ZERO,
             failing: None,
         }
@@ -178,8 +181,8 @@ impl<O> Follow<O> {
     }
 
     /// Whether the whole state is still being told.
-    pub fn is_telling(&self) -> bool {
-        matches!(self.state, State::Telling(_))
+    pub fn is_syncing(&self) -> bool {
+        matches!(self.progress, Progress::Syncing(_))
     }
 
     /// A request is made.
@@ -187,16 +190,16 @@ impl<O> Follow<O> {
         self.streaming = *ask == Ask::Read;
         if let Ask::Watch(from) = ask {
             self.seen = Some(from.clone());
-            self.state = State::Live;
+            self.progress = Progress::Watching;
         } else {
-            self.state = State::Telling(None);
+            self.progress = Progress::Syncing(None);
         }
     }
 
     /// Somebody wants a fresh answer. Whether to ask at once; a read that is under way is let finish
     /// first, so that many who ask at once never keep it from finishing.
     pub fn again(&mut self) -> bool {
-        if self.is_telling() {
+        if self.is_syncing() {
             self.owed = Owed::Next;
             return false;
         }
@@ -210,40 +213,45 @@ impl<O> Follow<O> {
     }
 
     /// What the server told.
-    pub fn heard(&mut self, event: Event<O>) -> Told<O> {
-        match &mut self.state {
-            State::Telling(newest) => match event {
-                Event::Item(item) => {
+    pub fn step(&mut self, event: WatchEvent<O>) -> Step<O> {
+        match &mut self.progress {
+            Progress::Syncing(newest) => match event {
+                WatchEvent::Modified(item) => {
                     if newest.as_ref().is_none_or(|it| it.version < item.version) {
                         *newest = Some(item);
                     }
-                    Told::nothing()
+                    Step::nothing()
                 }
-                Event::Gone(_) => {
+                WatchEvent::Deleted(_) => {
                     *newest = None;
-                    Told::nothing()
+                    Step::nothing()
                 }
-                Event::Mark { whole: false, .. } => Told::nothing(),
-                Event::Mark { version, .. } => {
+                WatchEvent::Bookmark { whole: false, .. } => Step::nothing(),
+                WatchEvent::Bookmark { version, .. } => {
                     let newest = newest.take();
-                    self.settle(version, newest, Then::Listen)
+                    self.synced(version, newest, Next::Listen)
                 }
-                Event::Listed(version, item) => {
-                    let watch = Then::Ask(Ask::Watch(version.clone()), None);
-                    self.settle(version, item, watch)
+                WatchEvent::Listed(version, item) => {
+                    let watch = Next::Ask(Ask::Watch(version.clone()), None);
+                    self.synced(version, item, watch)
                 }
             },
-            State::Live | State::Away => self.live(event),
+            Progress::Watching | Progress::Idle => self.watched(event),
         }
     }
 
     /// A consistent read is complete: this is the truth.
-    fn settle(&mut self, version: Version, item: Option<Item<O>>, then: Then) -> Told<O> {
-        let now = Said {
+    fn synced(
+        &mut self,
+        version: ResourceVersion,
+        item: Option<Versioned<O>>,
+        next: Next,
+    ) -> Step<O> {
+        let now = Emitted {
             version: item.as_ref().map_or(&version, |it| &it.version).clone(),
             digest: item.as_ref().map(|it| it.digest),
         };
-        let before = self.said.as_ref();
+        let before = self.emitted.as_ref();
         let same = before.is_some_and(|it| match now.digest {
             Some(_) => it.version == now.version && it.digest == now.digest,
             None => it.digest.is_none(),
@@ -251,100 +259,100 @@ impl<O> Follow<O> {
         let restored = before.is_some_and(|it| now.version < it.version);
         let working = self.failing.take().is_some();
         let rest = item.as_ref().is_some_and(|it| it.immutable);
-        let say = (!same || self.owed == Owed::This)
-            .then(|| item.map_or(Say::Deleted, |it| Say::Applied(it.object)));
-        self.said = Some(now);
+        let emit = (!same || self.owed == Owed::This)
+            .then(|| item.map_or(Emit::Deleted, |it| Emit::Applied(it.object)));
+        self.emitted = Some(now);
         self.seen = Some(version);
         self.lost = Duration::ZERO;
-        self.state = State::Live;
+        self.progress = Progress::Watching;
         self.list = rest;
-        let then = if self.owed == Owed::Next {
+        let next = if self.owed == Owed::Next {
             self.owe();
-            self.read(Reason::Asked)
+            self.read(RestartReason::Asked)
         } else {
             self.owed = Owed::None;
-            if rest { self.rest() } else { then }
+            if rest { self.rest() } else { next }
         };
-        Told {
-            say,
+        Step {
+            emit,
             working,
             restored,
-            then,
+            next,
         }
     }
 
-    fn live(&mut self, event: Event<O>) -> Told<O> {
+    fn watched(&mut self, event: WatchEvent<O>) -> Step<O> {
         let version = match &event {
-            Event::Item(item) => &item.version,
-            Event::Gone(version) | Event::Mark { version, .. } | Event::Listed(version, _) => {
-                version
-            }
+            WatchEvent::Modified(item) => &item.version,
+            WatchEvent::Deleted(version)
+            | WatchEvent::Bookmark { version, .. }
+            | WatchEvent::Listed(version, _) => version,
         };
         let marked = self.seen.as_ref().is_some_and(|seen| version < seen);
-        let said = self.said.as_ref();
-        let older = said.is_some_and(|it| version < &it.version);
-        let equal = said.is_some_and(|it| version == &it.version);
-        let there = said.is_some_and(|it| it.digest.is_some());
+        let emitted = self.emitted.as_ref();
+        let older = emitted.is_some_and(|it| version < &it.version);
+        let equal = emitted.is_some_and(|it| version == &it.version);
+        let there = emitted.is_some_and(|it| it.digest.is_some());
         if marked || older {
-            let then = self.read(Reason::Backwards);
-            return Told {
-                then,
-                ..Told::nothing()
+            let next = self.read(RestartReason::Backwards);
+            return Step {
+                next,
+                ..Step::nothing()
             };
         }
         self.seen = Some(version.clone());
         match event {
-            Event::Item(_) if equal => Told::nothing(),
-            Event::Item(item) => {
-                self.said = Some(Said {
+            WatchEvent::Modified(_) if equal => Step::nothing(),
+            WatchEvent::Modified(item) => {
+                self.emitted = Some(Emitted {
                     version: item.version,
                     digest: Some(item.digest),
                 });
-                let then = if item.immutable {
+                let next = if item.immutable {
                     self.rest()
                 } else {
-                    Then::Listen
+                    Next::Listen
                 };
-                let say = Some(Say::Applied(item.object));
-                Told {
-                    say,
-                    then,
-                    ..Told::nothing()
+                let emit = Some(Emit::Applied(item.object));
+                Step {
+                    emit,
+                    next,
+                    ..Step::nothing()
                 }
             }
             // Old servers give a deletion the version of the last state, not one of its own.
-            Event::Gone(version) => {
-                self.said = Some(Said {
+            WatchEvent::Deleted(version) => {
+                self.emitted = Some(Emitted {
                     version,
                     digest: None,
                 });
-                let say = there.then_some(Say::Deleted);
-                Told {
-                    say,
-                    ..Told::nothing()
+                let emit = there.then_some(Emit::Deleted);
+                Step {
+                    emit,
+                    ..Step::nothing()
                 }
             }
-            Event::Mark { .. } | Event::Listed(..) => Told::nothing(),
+            WatchEvent::Bookmark { .. } | WatchEvent::Listed(..) => Step::nothing(),
         }
     }
 
-    fn rest(&mut self) -> Then {
-        self.state = State::Away;
+    fn rest(&mut self) -> Next {
+        self.progress = Progress::Idle;
         self.list = true;
         self.retry.reset();
-        Then::Rest
+        Next::Rest
     }
 
-    fn read(&mut self, reason: Reason) -> Then {
-        self.state = State::Away;
-        Then::Ask(self.ask(), Some(reason))
+    fn read(&mut self, reason: RestartReason) -> Next {
+        self.progress = Progress::Idle;
+        Next::Ask(self.ask(), Some(reason))
     }
 
     /// A request came to its end. `took`: for how long it told nothing whole; `steady`: it did, and
     /// went on for a good while; `chance` is between 0 and 1.
-    pub fn ended(&mut self, end: End, took: Duration, steady: bool, chance: f64) -> Pause {
-        let telling = self.is_telling();
-        self.state = State::Away;
+    pub fn ended(&mut self, end: WatchEnd, took: Duration, steady: bool, chance: f64) -> Retry {
+        let syncing = self.is_syncing();
+        self.progress = Progress::Idle;
         if self.owed == Owed::Next {
             self.owe();
         }
@@ -353,35 +361,49 @@ impl<O> Follow<O> {
         }
         self.lost += took;
         // A streaming list that never ends: perhaps the server does not know of it.
-        self.list = telling && self.streaming && end == End::Silent;
+        self.list = syncing && self.streaming && end == WatchEnd::Silent;
         let free = self.retry.is_unused();
         // From half as long to half as long again: the watches of a server end all at once.
         let backoff = self.retry.next_pause().mul_f64(0.5 + chance);
         // The first of these says nothing of what the next attempt will meet.
         let soon = if free { Duration::ZERO } else { backoff };
         let (reason, after, why, at_once) = match end {
-            End::Closed => (Reason::Renewed, soon, None, false),
-            End::Expired => (Reason::Expired, soon, None, false),
-            End::Silent => {
+            WatchEnd::Closed => (RestartReason::Renewed, soon, None, false),
+            WatchEnd::Expired => (RestartReason::Expired, soon, None, false),
+            WatchEnd::Silent => {
                 let why = "the API server does not answer".to_owned();
-                (Reason::Silent, soon, Some(why), false)
+                (RestartReason::Silent, soon, Some(why), false)
             }
-            End::Unsupported(_) if self.streaming => {
+            WatchEnd::Unsupported(_) if self.streaming => {
                 self.list = true;
-                (Reason::Unsupported, Duration::ZERO, None, false)
+                (RestartReason::Unsupported, Duration::ZERO, None, false)
             }
-            End::Unsupported(why) => (Reason::Unsupported, backoff, Some(told(&why)), true),
-            End::Cut(why) => (Reason::Cut, backoff, Some(lost(&why)), false),
-            End::Unreachable(why) => (Reason::Unreachable, backoff, Some(lost(&why)), false),
-            End::Busy(wait, why) => {
+            WatchEnd::Unsupported(why) => {
+                (RestartReason::Unsupported, backoff, Some(told(&why)), true)
+            }
+            WatchEnd::Cut(why) => (RestartReason::Cut, backoff, Some(lost(&why)), false),
+            WatchEnd::Unreachable(why) => {
+                (RestartReason::Unreachable, backoff, Some(lost(&why)), false)
+            }
+            WatchEnd::Busy(wait, why) => {
                 let wait = wait.map_or(backoff, |wait| wait.mul_f64(1.0 + chance / 4.0));
-                (Reason::Busy, wait.max(backoff), Some(told(&why)), false)
+                (
+                    RestartReason::Busy,
+                    wait.max(backoff),
+                    Some(told(&why)),
+                    false,
+                )
             }
-            End::Unauthorized(why) => (Reason::Unauthorized, backoff, Some(told(&why)), !free),
-            End::Forbidden(why) => (Reason::Forbidden, backoff, Some(told(&why)), true),
-            End::Refused(why) => (Reason::Refused, backoff, Some(told(&why)), true),
-            End::Garbled(why) => (
-                Reason::Garbled,
+            WatchEnd::Unauthorized(why) => (
+                RestartReason::Unauthorized,
+                backoff,
+                Some(told(&why)),
+                !free,
+            ),
+            WatchEnd::Forbidden(why) => (RestartReason::Forbidden, backoff, Some(told(&why)), true),
+            WatchEnd::Refused(why) => (RestartReason::Refused, backoff, Some(told(&why)), true),
+            WatchEnd::Garbled(why) => (
+                RestartReason::Garbled,
                 backoff,
                 Some(format!("the API server's answer is not understood: {why}")),
                 true,
@@ -393,7 +415,7 @@ impl<O> Follow<O> {
         if failing.is_some() {
             self.failing.clone_from(&failing);
         }
-        Pause {
+        Retry {
             ask: self.ask(),
             after,
             reason,
@@ -402,13 +424,13 @@ impl<O> Follow<O> {
     }
 }
 
-impl<O> Told<O> {
+impl<O> Step<O> {
     fn nothing() -> Self {
         Self {
-            say: None,
+            emit: None,
             working: false,
             restored: false,
-            then: Then::Listen,
+            next: Next::Listen,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to the API server, opened when first needed and opened anew when lost.
 //!
 //! `kube`'s own transport speaks HTTP/1.1, which takes a connection for each watch. Here many share
-//! one; how many is for `lines` to decide. The connection pings a silent server, so that one that
+//! one; how many is for `pool` to decide. The connection pings a silent server, so that one that
 //! was stopped or cut off is noticed although no byte of it is due.
 
 use std::error::Error;
@@ -16,7 +16,7 @@ use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt, RustlsTlsError};
 use kube::config::Config;
@@ -25,11 +25,11 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, Service, ServiceExt as _};
 
-use super::options::Pace;
-use super::sentence;
+use super::error_text;
+use super::options::Timing;
 
 /// How many watches one connection holds at most: servers allow 100 streams (`--http2-max-streams-per-connection`).
-pub(super) const MOST: usize = 90;
+pub(super) const MOST_WATCHES: usize = 90;
 
 /// How a connection is made.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    pub fn new(config: &Config, pace: &Pace) -> kube::Result<Self> {
+    pub fn new(config: &Config, timing: &Timing) -> kube::Result<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -56,37 +56,41 @@ impl Dial {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
-            .keep_alive_interval(pace.ping)
-            .keep_alive_timeout(pace.pong)
+            .keep_alive_interval(timing.ping)
+            .keep_alive_timeout(timing.pong)
             .keep_alive_while_idle(true);
         Ok(Self {
             connector: tls.enable_http2().wrap_connector(tcp),
             builder,
-            within: pace.connect,
+            within: timing.connect,
         })
     }
 
-    async fn open(&self, server: &Uri, room: &Arc<AtomicUsize>) -> Result<SendRequest<Body>, Lost> {
+    async fn open(
+        &self,
+        server: &Uri,
+        capacity: &Arc<AtomicUsize>,
+    ) -> Result<SendRequest<Body>, ConnectError> {
         let opening = async {
             let stream = self.connector.clone().oneshot(server.clone()).await;
-            let stream = stream.map_err(|error| Lost::new(&*error))?;
+            let stream = stream.map_err(|error| ConnectError::new(&*error))?;
             let plain = server.scheme_str() == Some("http");
             if !plain && !stream.connected().is_negotiated_h2() {
-                return Err(Lost::NoHttp2);
+                return Err(ConnectError::NoHttp2);
             }
             let opened = self.builder.handshake(stream).await;
-            opened.map_err(|error| Lost::new(&error))
+            opened.map_err(|error| ConnectError::new(&error))
         };
         let (sender, connection) = timeout(self.within, opening)
             .await
-            .map_err(|_| Lost::Slow(self.within))??;
-        let room = room.clone();
+            .map_err(|_| ConnectError::Slow(self.within))??;
+        let capacity = capacity.clone();
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             // Its end is told to each request that it carries.
             poll_fn(|cx| {
                 let ended = connection.as_mut().poll(cx);
-                room.store(connection.current_max_send_streams(), Ordering::Relaxed);
+                capacity.store(connection.current_max_send_streams(), Ordering::Relaxed);
                 ended
             })
             .await
@@ -97,7 +101,7 @@ impl Dial {
 
 /// Why there is no connection.
 #[derive(Clone, Debug, ThisError)]
-pub(super) enum Lost {
+pub(super) enum ConnectError {
     #[error("{0}")]
     Failed(String),
     #[error("no connection within {} s", .0.as_secs())]
@@ -106,38 +110,38 @@ pub(super) enum Lost {
     NoHttp2,
 }
 
-impl Lost {
+impl ConnectError {
     fn new(error: &(dyn Error + 'static)) -> Self {
-        Self::Failed(sentence::chain(error))
+        Self::Failed(error_text::chain(error))
     }
 }
 
 /// A connection, as a service. A clone is the same connection.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Shared>);
+pub(super) struct Connection(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     dial: Dial,
     server: Uri,
     open: Mutex<Open>,
     /// How many streams the server allows; kept by the connection's own task.
-    room: Arc<AtomicUsize>,
+    capacity: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
 struct Open {
     sender: Option<SendRequest<Body>>,
     /// The last attempt that failed: those who waited for it do not make one of their own.
-    failed: Option<(Instant, Lost)>,
+    failed: Option<(Instant, ConnectError)>,
 }
 
-impl Line {
+impl Connection {
     pub fn new(dial: Dial, server: Uri) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             dial,
             server,
             open: Mutex::default(),
-            room: Arc::new(AtomicUsize::new(MOST)),
+            capacity: Arc::new(AtomicUsize::new(MOST_WATCHES)),
         }))
     }
 
@@ -147,9 +151,11 @@ impl Line {
     }
 
     /// How many watches it should carry at most.
-    pub fn room(&self) -> usize {
-        let allowed = self.0.room.load(Ordering::Relaxed);
-        MOST.min(allowed.saturating_sub(allowed / 10)).max(1)
+    pub fn capacity(&self) -> usize {
+        let allowed = self.0.capacity.load(Ordering::Relaxed);
+        MOST_WATCHES
+            .min(allowed.saturating_sub(allowed / 10))
+            .max(1)
     }
 
     /// Whether there is a connection now. While one is being made there is none.
@@ -158,30 +164,30 @@ impl Line {
         open.is_ok_and(|open| open.sender.as_ref().is_some_and(|it| !it.is_closed()))
     }
 
-    async fn sender(&self) -> Result<SendRequest<Body>, Lost> {
+    async fn sender(&self) -> Result<SendRequest<Body>, ConnectError> {
         let began = Instant::now();
         let mut open = self.0.open.lock().await;
         if let Some(sender) = open.sender.as_ref().filter(|it| !it.is_closed()) {
             return Ok(sender.clone());
         }
-        if let Some((_, lost)) = open.failed.as_ref().filter(|(when, _)| *when >= began) {
-            return Err(lost.clone());
+        if let Some((_, error)) = open.failed.as_ref().filter(|(when, _)| *when >= began) {
+            return Err(error.clone());
         }
         open.sender = None;
-        match self.0.dial.open(&self.0.server, &self.0.room).await {
+        match self.0.dial.open(&self.0.server, &self.0.capacity).await {
             Ok(sender) => {
                 open.sender = Some(sender.clone());
                 Ok(sender)
             }
-            Err(lost) => {
-                open.failed = Some((Instant::now(), lost.clone()));
-                Err(lost)
+            Err(error) => {
+                open.failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
         }
     }
 }
 
-impl Service<Request<Body>> for Line {
+impl Service<Request<Body>> for Connection {
     type Response = Response<Incoming>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -191,9 +197,9 @@ impl Service<Request<Body>> for Line {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let line = self.clone();
+        let connection = self.clone();
         Box::pin(async move {
-            let mut sender = line.sender().await?;
+            let mut sender = connection.sender().await?;
             Ok(sender.send_request(request).await?)
         })
     }

@@ -15,10 +15,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use serde::Deserialize;
 
-use super::feed::Line;
-use super::follow::{End, Event, Item};
+use super::json_lines::JsonLine;
 use super::pod;
-use super::version::Version;
+use super::resource_version::ResourceVersion;
+use super::watch_state::{Versioned, WatchEnd, WatchEvent};
 
 /// An answer that is no success.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,15 +30,15 @@ pub(super) struct Status {
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct Notification {
     #[serde(rename = "type")]
-    what: What,
-    object: Thing,
+    event_type: EventType,
+    object: AnyObject,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum What {
+enum EventType {
     Added,
     Modified,
     Deleted,
@@ -49,7 +49,7 @@ enum What {
 /// A ConfigMap, a Secret, a bookmark, a Status, or what all objects have in common.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Thing {
+struct AnyObject {
     metadata: Metadata,
     immutable: Option<bool>,
     data: Option<BTreeMap<String, Option<String>>>,
@@ -81,18 +81,18 @@ struct Details {
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct List {
     metadata: Metadata,
-    items: Option<Vec<Thing>>,
+    items: Option<Vec<AnyObject>>,
 }
 
 #[derive(Deserialize)]
-struct PodTold {
+struct PodNotification {
     object: Pod,
 }
 
 #[derive(Deserialize)]
-struct PodsListed {
+struct PodList {
     items: Vec<Pod>,
 }
 
@@ -102,57 +102,64 @@ type Quantities = BTreeMap<String, Quantity>;
 /// An event of a watch. Of a pod's limits that are not set it tells what the node can allocate.
 pub(super) fn event(
     key: &ObjectKey,
-    line: &Line,
+    line: &JsonLine,
     allocatable: Option<&Quantities>,
-) -> Result<Event<Object>, End> {
-    let Told { what, object } = read(&line.bytes)?;
-    match what {
-        What::Added | What::Modified if key.kind == Kind::Pod => {
-            let told: PodTold = read(&line.bytes)?;
-            Ok(Event::Item(pod_item(key, &told.object, line, allocatable)?))
+) -> Result<WatchEvent<Object>, WatchEnd> {
+    let Notification { event_type, object } = read(&line.bytes)?;
+    match event_type {
+        EventType::Added | EventType::Modified if key.kind == Kind::Pod => {
+            let notification: PodNotification = read(&line.bytes)?;
+            Ok(WatchEvent::Modified(pod_item(
+                key,
+                &notification.object,
+                line,
+                allocatable,
+            )?))
         }
-        What::Added | What::Modified => Ok(Event::Item(item(key, object, line)?)),
-        What::Deleted => Ok(Event::Gone(version(&object.metadata)?)),
-        What::Bookmark => Ok(Event::Mark {
+        EventType::Added | EventType::Modified => {
+            Ok(WatchEvent::Modified(item(key, object, line)?))
+        }
+        EventType::Deleted => Ok(WatchEvent::Deleted(version(&object.metadata)?)),
+        EventType::Bookmark => Ok(WatchEvent::Bookmark {
             version: version(&object.metadata)?,
             whole: object
                 .metadata
                 .annotations
                 .is_some_and(|it| it.whole.as_deref() == Some("true")),
         }),
-        What::Error => Err(object.status().end()),
+        EventType::Error => Err(object.status().end()),
     }
 }
 
 /// The answer to a list.
 pub(super) fn list(
     key: &ObjectKey,
-    line: &Line,
+    line: &JsonLine,
     allocatable: Option<&Quantities>,
-) -> Result<Event<Object>, End> {
-    let listed: Listed = read(&line.bytes)?;
-    let mut things = listed.items.unwrap_or_default().into_iter();
-    let found = match things.find(|thing| thing.metadata.name == key.name) {
+) -> Result<WatchEvent<Object>, WatchEnd> {
+    let listed: List = read(&line.bytes)?;
+    let mut objects = listed.items.unwrap_or_default().into_iter();
+    let found = match objects.find(|object| object.metadata.name == key.name) {
         None => None,
         Some(_) if key.kind == Kind::Pod => {
-            let listed: PodsListed = read(&line.bytes)?;
+            let listed: PodList = read(&line.bytes)?;
             let named = |pod: &&Pod| pod.metadata.name.as_ref() == Some(&key.name);
             let pod = listed.items.iter().find(named);
             pod.map(|pod| pod_item(key, pod, line, allocatable))
                 .transpose()?
         }
-        Some(thing) => Some(item(key, thing, line)?),
+        Some(object) => Some(item(key, object, line)?),
     };
-    Ok(Event::Listed(version(&listed.metadata)?, found))
+    Ok(WatchEvent::Listed(version(&listed.metadata)?, found))
 }
 
 /// The Status that an answer holds, if it holds one.
 pub(super) fn status(bytes: &[u8]) -> Option<Status> {
-    let thing: Thing = serde_json::from_slice(bytes).ok()?;
-    Some(thing.status())
+    let object: AnyObject = serde_json::from_slice(bytes).ok()?;
+    Some(object.status())
 }
 
-impl Thing {
+impl AnyObject {
     fn status(self) -> Status {
         Status {
             code: self.code.unwrap_or_default(),
@@ -162,22 +169,22 @@ impl Thing {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, End> {
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WatchEnd> {
     serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        End::Garbled(format!("unexpected JSON at {place}"))
+        WatchEnd::Garbled(format!("unexpected JSON at {place}"))
     })
 }
 
-fn version(metadata: &Metadata) -> Result<Version, End> {
-    Version::parse(&metadata.resource_version)
-        .ok_or_else(|| End::Garbled("a resourceVersion is no number".to_owned()))
+fn version(metadata: &Metadata) -> Result<ResourceVersion, WatchEnd> {
+    ResourceVersion::parse(&metadata.resource_version)
+        .ok_or_else(|| WatchEnd::Garbled("a resourceVersion is no number".to_owned()))
 }
 
-fn item(key: &ObjectKey, thing: Thing, line: &Line) -> Result<Item<Object>, End> {
-    let version = version(&thing.metadata)?;
+fn item(key: &ObjectKey, read: AnyObject, line: &JsonLine) -> Result<Versioned<Object>, WatchEnd> {
+    let version = version(&read.metadata)?;
     let mut data = BTreeMap::new();
-    for (name, text) in thing.data.unwrap_or_default() {
+    for (name, text) in read.data.unwrap_or_default() {
         let text = text.unwrap_or_default();
         let value = match key.kind {
             Kind::Secret => decoded(&name, &text)?,
@@ -185,36 +192,36 @@ fn item(key: &ObjectKey, thing: Thing, line: &Line) -> Result<Item<Object>, End>
         };
         data.insert(name, value);
     }
-    for (name, text) in thing.binary_data.unwrap_or_default() {
+    for (name, text) in read.binary_data.unwrap_or_default() {
         let value = decoded(&name, &text.unwrap_or_default())?;
         data.insert(name, value);
     }
     let mut object =
-        Object::new(key.clone(), data).map_err(|error| End::Garbled(error.to_string()))?;
-    object.uid = thing.metadata.uid;
-    object.immutable = thing.immutable == Some(true);
+        Object::new(key.clone(), data).map_err(|error| WatchEnd::Garbled(error.to_string()))?;
+    object.uid = read.metadata.uid;
+    object.immutable = read.immutable == Some(true);
     Ok(finished(object, version, line))
 }
 
 fn pod_item(
     key: &ObjectKey,
     pod: &Pod,
-    line: &Line,
+    line: &JsonLine,
     allocatable: Option<&Quantities>,
-) -> Result<Item<Object>, End> {
+) -> Result<Versioned<Object>, WatchEnd> {
     let text = pod.metadata.resource_version.as_deref().unwrap_or_default();
-    let version = Version::parse(text)
-        .ok_or_else(|| End::Garbled("a resourceVersion is no number".to_owned()))?;
+    let version = ResourceVersion::parse(text)
+        .ok_or_else(|| WatchEnd::Garbled("a resourceVersion is no number".to_owned()))?;
     let mut object = pod::object(pod, allocatable);
     object.key = key.clone();
     object.uid.clone_from(&pod.metadata.uid);
     Ok(finished(object, version, line))
 }
 
-fn finished(mut object: Object, version: Version, line: &Line) -> Item<Object> {
+fn finished(mut object: Object, version: ResourceVersion, line: &JsonLine) -> Versioned<Object> {
     object.resource_version = Some(version.as_str().to_owned());
     object.received = Some(line.received);
-    Item {
+    Versioned {
         version,
         digest: digest(&object),
         immutable: object.immutable,
@@ -222,10 +229,10 @@ fn finished(mut object: Object, version: Version, line: &Line) -> Item<Object> {
     }
 }
 
-fn decoded(name: &str, text: &str) -> Result<Bytes, End> {
+fn decoded(name: &str, text: &str) -> Result<Bytes, WatchEnd> {
     let bytes = STANDARD
         .decode(text)
-        .map_err(|_| End::Garbled(format!("the value of {name:?} is not base64")))?;
+        .map_err(|_| WatchEnd::Garbled(format!("the value of {name:?} is not base64")))?;
     Ok(Bytes::from(bytes))
 }
 

@@ -13,30 +13,30 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tokio::task::spawn_blocking;
 use tower::ServiceBuilder;
 
+use super::connection::{Connection, Dial};
 use super::error::{self, KubeError};
-use super::line::{Dial, Line};
 use super::options::Options;
 
 /// One reading of where the server is and of the credentials for it.
-pub(super) struct Access {
+pub(super) struct Credentials {
     config: Config,
     auth: Option<AuthLayer>,
     dial: Dial,
 }
 
-impl Access {
+impl Credentials {
     /// Reads files and may run a credential plugin; asks the server nothing.
     pub async fn load(options: &Options) -> Result<Self, KubeError> {
         let mut config = config(options).await?;
         let agent = HeaderValue::from_str(&options.user_agent)
             .map_err(|_| KubeError::UserAgent(options.user_agent.clone()))?;
         config.headers.push((USER_AGENT, agent));
-        let pace = options.pace.clone();
+        let timing = options.timing.clone();
         // A credential plugin is waited for.
         let loaded = spawn_blocking(move || {
             let auth = config.auth_layer()?;
             config.extra_headers_layer()?;
-            let dial = Dial::new(&config, &pace)?;
+            let dial = Dial::new(&config, &timing)?;
             Ok(Self { config, auth, dial })
         });
         loaded
@@ -46,18 +46,18 @@ impl Access {
     }
 
     /// A connection of its own, which is opened with its first request.
-    pub fn line(&self) -> Line {
-        Line::new(self.dial.clone(), self.config.cluster_url.clone())
+    pub fn connection(&self) -> Connection {
+        Connection::new(self.dial.clone(), self.config.cluster_url.clone())
     }
 
-    /// A client whose requests all go over one line.
-    pub fn client(&self, line: Line) -> Client {
+    /// A client whose requests all go over one connection.
+    pub fn client(&self, connection: Connection) -> Client {
         let headers = self.config.extra_headers_layer();
         let service = ServiceBuilder::new()
             .layer(self.config.base_uri_layer())
             .option_layer(self.auth.as_ref())
             .option_layer(headers.ok()) // load() has made sure that it is Ok
-            .service(line);
+            .service(connection);
         ClientBuilder::new(service, self.config.default_namespace.clone()).build()
     }
 }

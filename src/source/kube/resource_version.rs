@@ -8,9 +8,9 @@ use std::fmt;
 
 /// A resourceVersion that can be compared. Shown as the server wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Version(String);
+pub(super) struct ResourceVersion(String);
 
-impl Version {
+impl ResourceVersion {
     /// None for what is not a decimal number above zero: `""` and `"0"` mean something else.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
@@ -22,7 +22,7 @@ impl Version {
     }
 }
 
-impl Ord for Version {
+impl Ord for ResourceVersion {
     fn cmp(&self, other: &Self) -> Ordering {
         // No leading zeros: the longer number is the larger one.
         let length = self.0.len().cmp(&other.0.len());
@@ -30,13 +30,13 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
+impl PartialOrd for ResourceVersion {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for ResourceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -46,8 +46,8 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
-    fn version(text: &str) -> Version {
-        Version::parse(text).expect("a version")
+    fn version(text: &str) -> ResourceVersion {
+        ResourceVersion::parse(text).expect("a version")
     }
 
     #[test]
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_no_version() {
         for bad in ["", "0", "007", "-1", "1.0", "abc", " 1"] {
-            assert_eq!(Version::parse(bad), None, "{bad:?}");
+            assert_eq!(ResourceVersion::parse(bad), None, "{bad:?}");
         }
     }
 }
