@@ -14,8 +14,6 @@
 //! mount or on a path; it only keeps the descriptors of the mounts, to give them to a hand that
 //! takes over from one that died.
 
-#![warn(clippy::missing_errors_doc)]
-
 mod client;
 mod error;
 mod files;

@@ -11,7 +11,7 @@ use livemount_hand::{
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
-use crate::scene::{CALM, SOON, Scene, mounts, ring, start, until};
+use crate::scene::{CALM, ONE, SOON, Scene, TWO, mounts, ring, start, until};
 use crate::server::{WRITE, serve};
 
 pub const ALL: &[(&str, fn())] = &[
@@ -45,11 +45,7 @@ fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
 fn a_volume_from_prepare_to_forget() {
     let scene = Scene::new(&[]);
     let (target, seen) = scene.volume(1);
-    assert_eq!(
-        scene.hand.bind(VolumeNumber(1), &target),
-        Ok(()),
-        "twice is once"
-    );
+    assert_eq!(scene.hand.bind(ONE, &target), Ok(()), "twice is once");
     let [line] = &mounts(&target)[..] else {
         panic!("one mount")
     };
@@ -66,7 +62,7 @@ fn a_volume_from_prepare_to_forget() {
     );
 
     assert_eq!(
-        scene.hand.refresh(VolumeNumber(1), &["a", "x", "b"], SOON),
+        scene.hand.refresh(ONE, &["a", "x", "b"], SOON),
         Ok(vec![None, Some(libc::ENOENT), None])
     );
     let ops = [
@@ -83,19 +79,15 @@ fn a_volume_from_prepare_to_forget() {
         },
         HandOp::Unlink { path: "b".into() },
     ];
-    assert_eq!(scene.hand.last(VolumeNumber(1)), Ok(Progress::default()));
+    assert_eq!(scene.hand.last(ONE), Ok(Progress::default()));
     // It stops at the one that fails; the caller goes on behind it.
     let failed = OpResult::Failed(libc::ENOENT);
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(5), 0, &ops, SOON),
+        scene.hand.run(ONE, CommitNumber(5), 0, &ops, SOON),
         Ok(vec![OpResult::Done, OpResult::Done, failed])
     );
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(5), 3, &ops[3..], SOON),
+        scene.hand.run(ONE, CommitNumber(5), 3, &ops[3..], SOON),
         Ok(vec![OpResult::Done, OpResult::Done])
     );
     assert_eq!(
@@ -103,7 +95,7 @@ fn a_volume_from_prepare_to_forget() {
         ["rename", "open", "write", "setattr", "remove"]
     );
     assert_eq!(
-        scene.hand.last(VolumeNumber(1)),
+        scene.hand.last(ONE),
         Ok(Progress {
             last: Some(Last {
                 commit: CommitNumber(5),
@@ -114,38 +106,30 @@ fn a_volume_from_prepare_to_forget() {
         })
     );
     assert_eq!(
-        scene.hand.refresh(VolumeNumber(1), &["../stage"], SOON),
+        scene.hand.refresh(ONE, &["../stage"], SOON),
         Err(HandError::BadPath)
     );
 
     let user = fs::File::open(target.join("a")).expect("opens");
-    assert_eq!(
-        scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle),
-        Err(HandError::Busy)
-    );
-    assert_eq!(
-        scene.hand.mount(VolumeNumber(1)).map(drop),
-        Err(HandError::StillBound)
-    );
+    assert_eq!(scene.hand.unbind(ONE, Unbind::IfIdle), Err(HandError::Busy));
+    assert_eq!(scene.hand.mount(ONE).map(drop), Err(HandError::StillBound));
     drop(user);
-    assert_eq!(scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle), Ok(()));
+    assert_eq!(scene.hand.unbind(ONE, Unbind::IfIdle), Ok(()));
     assert_eq!(
-        scene.hand.unbind(VolumeNumber(1), Unbind::Detach),
+        scene.hand.unbind(ONE, Unbind::Detach),
         Ok(()),
         "twice is once"
     );
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(6), 0, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(6), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done]),
         "the volume needs no target"
     );
-    assert_eq!(scene.hand.forget(VolumeNumber(1), true), Ok(()));
+    assert_eq!(scene.hand.forget(ONE, true), Ok(()));
     assert!(!target.exists());
     assert_eq!(
-        scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
-        Err(HandError::NoVolume(VolumeNumber(1)))
+        scene.hand.refresh(ONE, &["a"], SOON),
+        Err(HandError::NoVolume(ONE))
     );
     scene.end();
 }
@@ -165,19 +149,11 @@ fn cloning_as_before_linux_6_15() {
             Some(libc::EROFS)
         );
         assert_eq!(
-            scene
-                .hand
-                .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+            scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
             Ok(vec![OpResult::Done])
         );
-        scene
-            .hand
-            .unbind(VolumeNumber(1), Unbind::Detach)
-            .expect("unbinds");
-        scene
-            .hand
-            .bind(VolumeNumber(1), &target)
-            .expect("binds again");
+        scene.hand.unbind(ONE, Unbind::Detach).expect("unbinds");
+        scene.hand.bind(ONE, &target).expect("binds again");
     }
     scene.end();
 }
@@ -191,7 +167,7 @@ fn a_stuck_volume_delays_no_other() {
     let ops = [ring("b"), ring("a")];
     let failed = scene
         .hand
-        .run(VolumeNumber(1), CommitNumber(1), 3, &ops, short)
+        .run(ONE, CommitNumber(1), 3, &ops, short)
         .expect_err("is stuck");
     assert_eq!(
         (failed.done.len(), failed.why),
@@ -199,17 +175,12 @@ fn a_stuck_volume_delays_no_other() {
     );
     let begun = Instant::now();
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(2), CommitNumber(1), 0, &[ring("a")], SOON),
+        scene.hand.run(TWO, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
+    assert_eq!(scene.hand.refresh(ONE, &["a"], SOON), Err(HandError::Stuck));
     assert_eq!(
-        scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
-        Err(HandError::Stuck)
-    );
-    assert_eq!(
-        scene.hand.last(VolumeNumber(1)),
+        scene.hand.last(ONE),
         Ok(Progress {
             last: None,
             running: Some((CommitNumber(1), 3))
@@ -222,17 +193,17 @@ fn a_stuck_volume_delays_no_other() {
     );
     scene
         .hand
-        .unbind(VolumeNumber(1), Unbind::Force)
+        .unbind(ONE, Unbind::Force)
         .expect("does not wait");
     until("freed", || {
         scene
             .hand
-            .last(VolumeNumber(1))
+            .last(ONE)
             .is_ok_and(|progress| progress.running.is_none())
     });
     let last = scene
         .hand
-        .last(VolumeNumber(1))
+        .last(ONE)
         .expect("is known")
         .last
         .expect("has ended");
@@ -289,10 +260,7 @@ fn targets_that_are_refused() {
 
     let (target, _seen) = scene.volume(1);
     let other = start(scene.root.path(), CALM, &[]);
-    assert_eq!(
-        other.prepare(VolumeNumber(1), &target, true),
-        Err(HandError::Occupied)
-    );
+    assert_eq!(other.prepare(ONE, &target, true), Err(HandError::Occupied));
     other.close(SOON).expect("ends");
     assert_eq!(
         mounts(&target).len(),
@@ -300,9 +268,7 @@ fn targets_that_are_refused() {
         "another hand's end takes away only what is its own"
     );
     assert_eq!(
-        scene
-            .hand
-            .prepare(VolumeNumber(1), &scene.target("elsewhere"), false),
+        scene.hand.prepare(ONE, &scene.target("elsewhere"), false),
         Err(HandError::StillBound)
     );
 
@@ -364,44 +330,37 @@ fn a_forced_unmount_by_somebody_else() {
     let user = fs::File::open(target.join("a")).expect("opens");
     assert_eq!(unmount(&target, force), Err(Errno::BUSY));
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Failed(libc::ENOTCONN)])
     );
     assert_eq!(
-        scene.hand.prepare(VolumeNumber(1), &target, false),
+        scene.hand.prepare(ONE, &target, false),
         Ok(Prepared {
             created: true,
             replaced: true
         })
     );
-    let _seen = serve(scene.hand.mount(VolumeNumber(1)).expect("a connection"));
-    scene.hand.bind(VolumeNumber(1), &target).expect("binds");
+    let _seen = serve(scene.hand.mount(ONE).expect("a connection"));
+    scene.hand.bind(ONE, &target).expect("binds");
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     drop(user);
     unmount(&target, force).expect("nobody uses it");
     assert_eq!(
-        scene.hand.unbind(VolumeNumber(1), Unbind::IfIdle),
+        scene.hand.unbind(ONE, Unbind::IfIdle),
         Ok(()),
         "it is not there"
     );
 
-    scene
-        .hand
-        .prepare(VolumeNumber(1), &target, false)
-        .expect("is empty");
-    let _seen = serve(scene.hand.mount(VolumeNumber(1)).expect("a connection"));
-    scene.hand.bind(VolumeNumber(1), &target).expect("binds");
+    scene.hand.prepare(ONE, &target, false).expect("is empty");
+    let _seen = serve(scene.hand.mount(ONE).expect("a connection"));
+    scene.hand.bind(ONE, &target).expect("binds");
     let cover = scene.root.path();
     mount_bind(cover, &target).expect("covers");
     assert_eq!(
-        scene.hand.unbind(VolumeNumber(1), Unbind::Detach),
+        scene.hand.unbind(ONE, Unbind::Detach),
         Err(HandError::Covered)
     );
     unmount(&target, UnmountFlags::empty()).expect("uncovers");
@@ -412,10 +371,7 @@ fn long_lists_go_in_batches() {
     let scene = Scene::new(&[]);
     let (_, seen) = scene.volume(1);
     let paths = vec!["a"; 5_000];
-    assert_eq!(
-        scene.hand.refresh(VolumeNumber(1), &paths, SOON),
-        Ok(vec![None; 5_000])
-    );
+    assert_eq!(scene.hand.refresh(ONE, &paths, SOON), Ok(vec![None; 5_000]));
     let ops: Vec<_> = (0..3_000)
         .map(|number| HandOp::Touch {
             path: if number == 2_999 { "x" } else { "a" }.into(),
@@ -425,7 +381,7 @@ fn long_lists_go_in_batches() {
         .collect();
     let results = scene
         .hand
-        .run(VolumeNumber(1), CommitNumber(1), 10, &ops, SOON)
+        .run(ONE, CommitNumber(1), 10, &ops, SOON)
         .expect("is done");
     assert_eq!(
         (results.len(), results[2_998], results[2_999]),
@@ -434,7 +390,7 @@ fn long_lists_go_in_batches() {
     assert_eq!(
         scene
             .hand
-            .last(VolumeNumber(1))
+            .last(ONE)
             .expect("is known")
             .last
             .map(|last| last.index),

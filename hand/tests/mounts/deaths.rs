@@ -3,13 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use livemount_hand::{CommitNumber, HandError, OpResult, Unbind, VolumeNumber};
+use livemount_hand::{CommitNumber, HandError, OpResult, Unbind};
 use rustix::process::Signal;
 
 use crate::cases::publish_again;
 use crate::scene::{
-    CALM, SOON, Scene, assert_clean, daemon, hand_of, is_gone, mounts, publish, ring, send, start,
-    state, until,
+    CALM, ONE, SOON, Scene, TWO, assert_clean, daemon, hand_of, is_gone, mounts, publish, ring,
+    send, start, state, until,
 };
 use crate::server::WRITE;
 
@@ -55,9 +55,7 @@ fn a_killed_hand_is_replaced() {
     let (target, _seen) = scene.volume(1);
     let (_, _other) = scene.volume(2);
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(4), 2, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(4), 2, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     for round in 1..=5 {
@@ -66,14 +64,11 @@ fn a_killed_hand_is_replaced() {
         until("gone", || is_gone(hand));
         assert_eq!(mounts(scene.root.path()).len(), 2, "the binds stay");
         // Whichever of the two hands hears it.
-        assert_eq!(
-            scene.hand.refresh(VolumeNumber(1), &["a"], SOON),
-            Ok(vec![None])
-        );
+        assert_eq!(scene.hand.refresh(ONE, &["a"], SOON), Ok(vec![None]));
         assert_eq!(scene.hand.status().restarts, round);
         let last = scene
             .hand
-            .last(VolumeNumber(1))
+            .last(ONE)
             .expect("is known")
             .last
             .expect("was told");
@@ -81,15 +76,12 @@ fn a_killed_hand_is_replaced() {
         assert_eq!(
             scene
                 .hand
-                .run(VolumeNumber(2), CommitNumber(round), 0, &[ring("a")], SOON),
+                .run(TWO, CommitNumber(round), 0, &[ring("a")], SOON),
             Ok(vec![OpResult::Done])
         );
     }
-    scene
-        .hand
-        .unbind(VolumeNumber(1), Unbind::IfIdle)
-        .expect("unbinds");
-    scene.hand.forget(VolumeNumber(1), true).expect("forgets");
+    scene.hand.unbind(ONE, Unbind::IfIdle).expect("unbinds");
+    scene.hand.forget(ONE, true).expect("forgets");
     assert!(
         !target.exists(),
         "it knows that the directory was made by a hand"
@@ -103,14 +95,12 @@ fn a_hand_killed_in_an_operation() {
     seen.lock().hold = Some(WRITE);
     let running = {
         let hand = scene.hand.clone();
-        std::thread::spawn(move || {
-            hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON)
-        })
+        std::thread::spawn(move || hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON))
     };
     until("under way", || {
         scene
             .hand
-            .last(VolumeNumber(1))
+            .last(ONE)
             .is_ok_and(|progress| progress.running.is_some())
     });
     let hand = hand_of(std::process::id()).expect("a hand");
@@ -128,18 +118,12 @@ fn a_hand_killed_in_an_operation() {
         (0, HandError::Died)
     );
     assert_eq!(
-        scene
-            .hand
-            .last(VolumeNumber(1))
-            .expect("of the new hand")
-            .last,
+        scene.hand.last(ONE).expect("of the new hand").last,
         None,
         "so the caller does it again"
     );
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     scene.end();
@@ -153,12 +137,12 @@ fn a_silent_hand_is_replaced() {
 
     send(hand_of(std::process::id()).expect("a hand"), Signal::STOP);
     assert_eq!(
-        hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON)
+        hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON)
             .map_err(|end| end.why),
         Err(HandError::Died)
     );
     assert_eq!(
-        hand.run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+        hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
 
@@ -166,7 +150,7 @@ fn a_silent_hand_is_replaced() {
     stuck.lock().hold = Some(WRITE);
     assert!(
         hand.run(
-            VolumeNumber(2),
+            TWO,
             CommitNumber(1),
             0,
             &[ring("a")],
@@ -176,7 +160,7 @@ fn a_silent_hand_is_replaced() {
     );
     send(hand_of(std::process::id()).expect("a hand"), Signal::KILL);
     assert_eq!(
-        hand.refresh(VolumeNumber(1), &["a"], SOON),
+        hand.refresh(ONE, &["a"], SOON),
         Ok(vec![None]),
         "another volume hardly notices"
     );
@@ -203,9 +187,7 @@ fn stop_signals_do_not_end_a_hand() {
         send(hand, signal);
     }
     assert_eq!(
-        scene
-            .hand
-            .run(VolumeNumber(1), CommitNumber(1), 0, &[ring("a")], SOON),
+        scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Done])
     );
     assert_eq!(scene.hand.status().restarts, 0);

@@ -18,6 +18,9 @@ use crate::server::{self, Seen};
 
 /// Long enough for a busy machine.
 pub const SOON: Duration = Duration::from_secs(10);
+/// The first volume of a case, and the second.
+pub const ONE: VolumeNumber = VolumeNumber(1);
+pub const TWO: VolumeNumber = VolumeNumber(2);
 /// For hands that should not give their daemon up.
 pub const CALM: Duration = Duration::from_secs(30);
 
@@ -188,7 +191,7 @@ pub fn be_a_daemon(mut args: impl Iterator<Item = OsString>) -> ! {
         seen.lock().hold = Some(server::WRITE);
         assert!(
             hand.run(
-                VolumeNumber(1),
+                ONE,
                 CommitNumber(1),
                 0,
                 &[ring("a")],
