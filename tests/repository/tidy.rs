@@ -134,6 +134,20 @@ fn unsafe_stays_where_it_is_proved() {
     assert!(elsewhere.is_empty(), "unsafe in {elsewhere:?}");
 }
 
+#[test]
+fn the_compiler_is_the_oldest_that_is_promised() {
+    let pin = fs::read_to_string(root().join("rust-toolchain.toml")).expect("it is there");
+    let channel = pin
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix("\""))
+        .expect("it names a compiler");
+    let promised = env!("CARGO_PKG_RUST_VERSION");
+    assert_eq!(
+        channel.rsplit_once('.').map(|(minor, _)| minor),
+        Some(promised)
+    );
+}
+
 /// Where docs/SEMANTICS.md finds tests that are not in a file that bears their place's name.
 const PLACES: &[(&str, &[&str])] = &[
     ("volume", &["volume/src/tests.rs", "src/served/tests.rs"]),
