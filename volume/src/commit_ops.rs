@@ -3,22 +3,22 @@
 //! One step after the other, by one asker for each volume. The steps that need the kernel lie between
 //! these and are the publisher's. Nothing here waits: how long a drain lasts is told as a value.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use livemount_engine::diff::{Op, Plan};
+use livemount_engine::diff::Plan;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Digest, Entry, Snapshot};
 
 use crate::armed::Change;
 use crate::error::FsError;
-use crate::inodes::{FileType, Identity};
 use crate::now::Monotonic;
 use crate::number::{Inode, VersionNumber};
 use crate::park::{Drain, DrainReport, Park};
+use crate::staging::node;
 use crate::state::State;
-use crate::tree::{Children, Content, NewNode, Tree};
+use crate::tree::Content;
 
 /// How much longer than its drain a commit may hold opens back.
 const PARK_BEYOND_DRAIN: Duration = Duration::from_secs(1);
@@ -46,49 +46,6 @@ pub struct Swapped {
     pub dropped: bool,
     /// What is armed: the plan's changes, in its order, and what compatibility adds.
     pub changes: Arc<[Change]>,
-}
-
-/// Puts a snapshot's names below an empty folder. Tells the inodes that were made.
-pub(crate) fn plant(
-    tree: &mut Tree,
-    folder: Inode,
-    snapshot: &Snapshot,
-    mtime: SystemTime,
-    identity: impl Fn(&RelPath, FileType) -> Identity,
-) -> Vec<Inode> {
-    let mut inodes = Vec::with_capacity(snapshot.entries.len());
-    for (path, entry) in &snapshot.entries {
-        let kind = if entry.is_dir() {
-            FileType::Dir
-        } else {
-            FileType::File
-        };
-        // A snapshot lists each folder before what it holds, and each name once.
-        let planted = match path.parent() {
-            None => Ok(folder),
-            Some(parent) => tree.resolve_below(folder, &parent),
-        }
-        .and_then(|parent| {
-            let new = node(entry, snapshot, mtime);
-            tree.insert(parent, path.name(), identity(path, kind), new)
-        });
-        debug_assert!(planted.is_ok(), "{path} cannot be planted: {planted:?}");
-        inodes.extend(planted);
-    }
-    inodes
-}
-
-fn node(entry: &Entry, snapshot: &Snapshot, mtime: SystemTime) -> NewNode {
-    let (content, mode) = match entry {
-        Entry::Dir { mode } => (Content::Dir(Children::default()), *mode),
-        Entry::File(file) => (Content::File(file.bytes.clone()), file.mode),
-    };
-    NewNode {
-        content,
-        mode,
-        gid: snapshot.gid,
-        mtime,
-    }
 }
 
 impl State {
@@ -298,125 +255,12 @@ impl State {
     pub fn dropped_pins(&self) -> u64 {
         self.handles.dropped
     }
-
-    /// Puts the added names into the stage and finds the inodes of every change.
-    fn stage(
-        &mut self,
-        next: &Snapshot,
-        plan: &Plan,
-        mtime: SystemTime,
-    ) -> Result<Vec<Change>, FsError> {
-        let mut staged = HashMap::new();
-        for (index, top) in plan.staged.iter().enumerate() {
-            let name = stage_name(self.version.next(), index);
-            self.stage_one(next, top, &name, mtime)?;
-            staged.insert(top, name);
-        }
-        let parent = |path: &RelPath| match path.parent() {
-            None => Ok(self.tree.files),
-            Some(parent) => self.tree.resolve(&parent),
-        };
-        plan.ops
-            .iter()
-            .map(|op| {
-                let path = op.path().clone();
-                Ok(match op {
-                    Op::Rename(_) => Change::Rename {
-                        stage: staged.get(&path).cloned().ok_or(FsError::NoName)?,
-                        parent: parent(&path)?,
-                        path,
-                    },
-                    Op::Ring(_) => Change::Ring {
-                        ino: self.tree.resolve(&path)?,
-                        executable: next
-                            .file(path.as_str())
-                            .is_some_and(|file| file.mode & 0o111 != 0),
-                        path,
-                    },
-                    Op::Unlink(_) => Change::Unlink {
-                        parent: parent(&path)?,
-                        path,
-                    },
-                    Op::Rmdir(_) => Change::Rmdir {
-                        parent: parent(&path)?,
-                        path,
-                    },
-                })
-            })
-            .collect()
-    }
-
-    /// Drops what is staged and nobody has renamed in.
-    fn unstage(&mut self) {
-        self.tree.discard_below(self.tree.stage);
-    }
-
-    /// The files that come back while somebody still holds them: staging gives them new bytes.
-    fn revived(&self, next: &Snapshot, plan: &Plan) -> Vec<Inode> {
-        plan.staged
-            .iter()
-            .flat_map(|top| subtree(next, top))
-            .filter(|(_, entry)| !entry.is_dir())
-            .filter_map(|(path, _)| {
-                let identity = Identity::Path(FileType::File, path.clone());
-                self.tree.find(&identity)
-            })
-            .collect()
-    }
-
-    fn stage_one(
-        &mut self,
-        next: &Snapshot,
-        top: &RelPath,
-        name: &str,
-        mtime: SystemTime,
-    ) -> Result<(), FsError> {
-        let stage = self.tree.stage;
-        for (path, entry) in subtree(next, top) {
-            let new = node(entry, next, mtime);
-            let kind = if entry.is_dir() {
-                FileType::Dir
-            } else {
-                FileType::File
-            };
-            let identity = Identity::Path(kind, path.clone());
-            if path == top {
-                self.tree.insert(stage, name, identity, new)?;
-                continue;
-            }
-            let above = path.parent().ok_or(FsError::NoName)?;
-            let staged = self.tree.child(stage, name)?;
-            let folder = match above.below(top) {
-                None => staged,
-                Some(rest) => self.tree.resolve_below(staged, &rest)?,
-            };
-            self.tree.insert(folder, path.name(), identity, new)?;
-        }
-        Ok(())
-    }
-}
-
-/// The name under which the `index`th addition of a version waits; never used again.
-fn stage_name(version: VersionNumber, index: usize) -> String {
-    format!("{version}-{index}")
 }
 
 /// What keeping a version costs at the most, in bytes: its contents and its names.
 pub(crate) fn weight(snapshot: &Snapshot) -> u64 {
     const NAME: u64 = 512;
     snapshot.bytes() + NAME * snapshot.entries.len() as u64
-}
-
-/// A name of a snapshot and all below it.
-fn subtree<'s>(
-    snapshot: &'s Snapshot,
-    top: &'s RelPath,
-) -> impl Iterator<Item = (&'s RelPath, &'s Entry)> {
-    snapshot
-        .entries
-        .range(top.clone()..)
-        .take_while(|(path, _)| path.as_str().starts_with(top.as_str()))
-        .filter(move |(path, _)| *path == top || path.is_below(top))
 }
 
 /// The next snapshot less what could not be brought: names that did not appear, and with the names

@@ -22,6 +22,7 @@ mod now;
 mod number;
 mod park;
 mod record;
+mod staging;
 mod state;
 mod tree;
 mod version_dirs;

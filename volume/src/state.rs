@@ -10,12 +10,12 @@ use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{HashKey, Snapshot};
 
 use crate::armed::Armed;
-use crate::commit_ops::plant;
 use crate::handles::{Handles, Pins};
 use crate::history::History;
 use crate::inodes::Identity;
 use crate::number::VersionNumber;
 use crate::park::{Drain, Park};
+use crate::staging::plant;
 use crate::tree::Tree;
 use crate::version_dirs::VersionDirs;
 

@@ -13,11 +13,12 @@ use std::time::Duration;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::Snapshot;
 
-use crate::commit_ops;
+use crate::commit_ops::weight;
 use crate::error::FsError;
 use crate::inodes::{FileType, Identity};
 use crate::now::Monotonic;
 use crate::number::{Inode, VersionNumber};
+use crate::staging::plant;
 use crate::state::State;
 use crate::tree::{Children, Content, NewNode};
 
@@ -160,11 +161,11 @@ impl State {
             .tree
             .insert_unnamed(files, identity(FileType::Dir, None), root);
         let named = |path: &RelPath, kind| identity(kind, Some(path));
-        let mut inodes = commit_ops::plant(&mut self.tree, root, snapshot, mtime, named);
+        let mut inodes = plant(&mut self.tree, root, snapshot, mtime, named);
         inodes.push(root);
         let held = version != self.version;
         if held {
-            self.handles.hold(version, commit_ops::weight(snapshot));
+            self.handles.hold(version, weight(snapshot));
         }
         let dir = VersionDir {
             inodes,
@@ -231,7 +232,7 @@ impl State {
         match self.version_dirs.seen.get_mut(&version) {
             Some(dir) if dir.lookups > 0 => {
                 dir.held = true;
-                self.handles.hold(version, commit_ops::weight(&former));
+                self.handles.hold(version, weight(&former));
             }
             _ => self.drop_version_dir(version),
         }
