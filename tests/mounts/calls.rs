@@ -159,7 +159,7 @@ fn promise_1_a_removed_folder_that_is_held_is_dead_and_its_name_returns_with_its
         "2",
         "by its name"
     );
-    let within = rustix::fs::openat(&held, "a", OFlags::RDONLY, Mode::empty());
+    let within = rustix::fs::openat(&held, "a", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     assert_eq!(within.map(drop), Err(Errno::IO), "by the old handle");
 }
 
@@ -212,7 +212,7 @@ fn promise_9_the_mount_is_read_only_without_set_user_id_and_devices() {
         1
     );
     // The kernel looks at the mount first; on one that somebody made writable it asks for O_TMPFILE.
-    let flags = OFlags::TMPFILE | OFlags::RDWR;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let temporary = |path: &Path| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(drop);
     assert_eq!(temporary(&path), Err(Errno::ROFS));
     let writable = one.scratch.join("writable");
@@ -234,7 +234,8 @@ fn a_folder_of_a_version_loses_its_name_and_stays_for_who_holds_it() {
     wait_until("the name is gone", PATIENCE, || {
         by_name(&one).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     });
-    let file = rustix::fs::openat(&held, "a", OFlags::RDONLY, Mode::empty()).expect("held");
+    let file = rustix::fs::openat(&held, "a", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .expect("held");
     let mut text = String::new();
     File::from(file).read_to_string(&mut text).expect("reads");
     assert_eq!(text, "1");

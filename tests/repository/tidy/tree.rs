@@ -34,7 +34,7 @@ impl Tree {
             modules: BTreeMap::new(),
             others: others.clone(),
         };
-        tree.add(root, Vec::new(), false, sources);
+        tree.add(root, &[], false, sources);
         tree
     }
 
@@ -43,11 +43,11 @@ impl Tree {
         files.map(|module| module.file.as_str()).collect()
     }
 
-    fn add(&mut self, file: &str, at: Vec<String>, test: bool, sources: &Sources) {
+    fn add(&mut self, file: &str, at: &[String], test: bool, sources: &Sources) {
         let text = sources
             .get(file)
             .unwrap_or_else(|| panic!("{file}: no such file"));
-        let (modules, elsewhere) = names::read(file, text, &at, test);
+        let (modules, elsewhere) = names::read(file, text, at, test);
         self.modules.extend(modules);
         let (folder, own) = file.rsplit_once('/').expect("a file is in a folder");
         let opens = ["mod.rs", "lib.rs", "main.rs"].contains(&own);
@@ -67,7 +67,7 @@ impl Tree {
                     format!("{place}/mod.rs")
                 }
             };
-            self.add(&found, module.module, module.test, sources);
+            self.add(&found, &module.module, module.test, sources);
         }
     }
 
