@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
-use super::serving::Serving;
-use crate::mount::{self, Source};
+use super::serving::ServingArgs;
+use crate::mount::{self, SourceArg};
 use crate::publish::{Compat, Settings};
 use crate::yaml;
 
@@ -117,7 +117,7 @@ pub(super) struct Mount {
     #[arg(long, value_name = "WHAT", value_enum)]
     compat: Option<CompatArg>,
     #[command(flatten)]
-    pub(super) serving: Serving,
+    pub(super) serving: ServingArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -154,9 +154,9 @@ impl From<Mount> for mount::Options {
         };
         let (source, namespace) = match args.source.to_str().and_then(|s| s.strip_prefix("kube:")) {
             // What is no name is told where it is used (`mount::select`).
-            Some("") => (Source::Cluster, args.namespace),
-            Some(namespace) => (Source::Cluster, namespace.to_owned()),
-            None => (Source::Manifests(args.source), args.namespace),
+            Some("") => (SourceArg::Cluster, args.namespace),
+            Some(namespace) => (SourceArg::Cluster, namespace.to_owned()),
+            None => (SourceArg::Manifests(args.source), args.namespace),
         };
         Self {
             source,

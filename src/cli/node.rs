@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::serving::Serving;
+use super::serving::ServingArgs;
 use crate::node;
 use crate::source::kube as cluster;
 
@@ -91,7 +91,7 @@ pub(super) struct Node {
     #[arg(long, value_name = "CONTEXT", env = "LIVEMOUNT_SELINUX_CONTEXT")]
     selinux_context: Option<String>,
     #[command(flatten)]
-    pub(super) serving: Serving,
+    pub(super) serving: ServingArgs,
 }
 
 impl From<Node> for node::Options {

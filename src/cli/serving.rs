@@ -19,7 +19,7 @@ fn versions(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(super) struct Serving {
+pub(super) struct ServingArgs {
     /// The most milliseconds that an update waits for programs that have just opened a file and not yet
     /// read it
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
@@ -38,7 +38,7 @@ pub(super) struct Serving {
     pub(super) log: Log,
 }
 
-impl Serving {
+impl ServingArgs {
     /// How commits behave.
     pub(super) fn settings(&self) -> Settings {
         Settings {

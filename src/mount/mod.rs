@@ -3,6 +3,7 @@
 //! Brings the rooms together and owns none of their decisions: the source reads, the engine decides,
 //! the publisher commits. What is asked for is settled here and in `resolve_spec`; the loop is in `serve`.
 
+mod opened;
 mod resolve_spec;
 mod select;
 mod serve;
@@ -20,10 +21,11 @@ use thiserror::Error;
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::observe::Fact;
 use crate::publish::Settings;
-use crate::source::kube::{self as cluster, Cluster, KubeError};
-use crate::source::manifest::{self, Manifests, SourceError};
-use crate::source::{self, Mailbox, SourceEnded, Sources};
+use crate::source::kube::{self as cluster, KubeError};
+use crate::source::manifest::{self, SourceError};
+use crate::source::{Mailbox, SourceEnded, Sources};
 use crate::volumes::{CallError, Driver, Parts, Policy, Request, Voice};
+use opened::OpenedSource;
 use serve::Mount;
 
 /// How often it is said what is waited for.
@@ -31,14 +33,14 @@ const REMIND: Duration = Duration::from_secs(5);
 
 /// Where objects are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SourceArg {
     /// In a manifest, or a folder of manifests.
     Manifests(PathBuf),
     /// In a namespace of a cluster, [`Options::namespace`].
     Cluster,
 }
 
-impl Source {
+impl SourceArg {
     /// Which source tells the objects.
     fn origin(&self) -> Origin {
         match self {
@@ -52,7 +54,7 @@ impl Source {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the objects are.
-    pub source: Source,
+    pub source: SourceArg,
     /// Which of its objects; none where it holds exactly one.
     pub select: Option<(Kind, String)>,
     /// The volume source, in the words of a pod spec, where the volume is not one object.
@@ -75,8 +77,8 @@ impl Options {
     /// The source, as it was written.
     fn origin(&self) -> String {
         match &self.source {
-            Source::Manifests(path) => path.display().to_string(),
-            Source::Cluster => format!("kube:{}", self.namespace),
+            SourceArg::Manifests(path) => path.display().to_string(),
+            SourceArg::Cluster => format!("kube:{}", self.namespace),
         }
     }
 }
@@ -133,16 +135,10 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 pub fn run(options: &Options) -> Result<(), MountError> {
     daemon::limits();
     // All that can be wrong with the input is told before anything is started.
-    let mut file_errors = Vec::new();
-    let mut manifests = None;
-    if let Source::Manifests(path) = &options.source {
-        let mut source = Manifests::open(path, &options.namespace)?;
-        file_errors = source.file_errors();
-        manifests = Some(source);
-    }
-    let (name, spec) = resolve_spec::resolve(options, manifests.as_ref(), &mut file_errors)?;
+    let (opened, mut file_errors) = OpenedSource::open(options)?;
+    let (name, spec) = resolve_spec::resolve(options, opened.manifests(), &mut file_errors)?;
     let target = target::resolve(&options.mountpoint)?;
-    if let Source::Manifests(path) = &options.source {
+    if let SourceArg::Manifests(path) = &options.source {
         target::hides_not(&target, &options.mountpoint, path)?;
     }
     let daemon = Daemon::start(daemon::Options {
@@ -171,7 +167,7 @@ pub fn run(options: &Options) -> Result<(), MountError> {
         spec,
         settings: options.settings,
     };
-    let served = runtime.block_on(serve(options, manifests, daemon, request));
+    let served = runtime.block_on(serve(options, opened, daemon, request));
     // A disk that the source still waits for holds up nobody's end.
     runtime.shutdown_background();
     served
@@ -179,17 +175,12 @@ pub fn run(options: &Options) -> Result<(), MountError> {
 
 async fn serve(
     options: &Options,
-    manifests: Option<Manifests>,
+    opened: OpenedSource,
     daemon: Daemon,
     request: Request,
 ) -> Result<(), MountError> {
     let mailbox = Mailbox::new();
-    let source: Arc<dyn source::Source> = if let Some(manifests) = manifests {
-        Arc::new(manifests.source(Arc::clone(&mailbox)))
-    } else {
-        let cluster = Cluster::connect(&cluster::Options::default()).await?;
-        Arc::new(cluster.source(Arc::clone(&mailbox)))
-    };
+    let source = opened.watch(Arc::clone(&mailbox)).await?;
     let (sources, updates) = Sources::new(mailbox, [source]);
     let policy = Policy {
         remind: Some(REMIND),

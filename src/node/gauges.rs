@@ -24,7 +24,7 @@ pub(super) fn provide(plugin: &Plugin, source: Arc<KubeSource>, volumes: &Volume
         let (mut pinned, mut bytes) = (0, 0);
         for volume in publisher.stats() {
             now.volumes += 1;
-            now.volumes_in_trouble += u64::from(volume.has_condition);
+            now.volumes_with_condition += u64::from(volume.has_condition);
             now.behind = now.behind.max(volume.behind);
             pinned += volume.pinned_versions;
             bytes += volume.pinned_bytes;

@@ -32,7 +32,7 @@ pub struct Gauges {
     /// Published volumes.
     pub volumes: u64,
     /// Those that do not show what their objects say now, because it was refused.
-    pub volumes_in_trouble: u64,
+    pub volumes_with_condition: u64,
     /// Publish calls that wait for their volume's first commit.
     pub publishes_waiting: u64,
     /// For how long the worst volume has had a newer snapshot than the one that it shows; zero where
@@ -202,7 +202,7 @@ impl Metrics {
         let set = &self.set;
         for (gauge, value) in [
             (&set.volumes, now.volumes),
-            (&set.in_trouble, now.volumes_in_trouble),
+            (&set.in_trouble, now.volumes_with_condition),
             (&set.waiting, now.publishes_waiting),
             (&set.pinned_versions, now.pinned_versions),
             (&set.pinned_bytes, now.pinned_bytes),

@@ -10,7 +10,7 @@ use livemount_engine::render::{Refusal, Warning};
 use livemount_engine::snapshot::Snapshot;
 use livemount_hand::Unbind;
 
-use super::{CallError, CallId, MountId, Owner};
+use super::{CallError, CallId, MountingId, Owner};
 use crate::pod::PodRef;
 use crate::publish::Settings;
 
@@ -27,7 +27,7 @@ pub enum Action {
         /// The volume.
         volume: VolumeId,
         /// Which mounting this is.
-        mount: MountId,
+        mount: MountingId,
         /// The name by which it is known.
         name: String,
         /// Where.

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::handle::{Gauges, Reply};
 use super::{
-    Action, Ask, CallError, CallId, Input, Machine, MountId, Policy, Stats, Voice, Volumes,
+    Action, Ask, CallError, CallId, Input, Machine, MountingId, Policy, Stats, Voice, Volumes,
 };
 use crate::observe::Facts;
 use crate::observe::http::Heartbeat;
@@ -57,7 +57,7 @@ pub struct Parts {
 enum Done {
     Mounted {
         volume: VolumeId,
-        mount: MountId,
+        mount: MountingId,
         snapshot: Arc<Snapshot>,
         result: Result<Published, PublishError>,
     },

@@ -20,7 +20,7 @@ pub struct CallId(pub u64);
 
 /// One mounting of a volume: tells the news of a connection from those of the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MountId(pub u64);
+pub struct MountingId(pub u64);
 
 /// What a host can ask for.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub enum Input {
         /// The volume.
         volume: VolumeId,
         /// Which mounting.
-        mount: MountId,
+        mount: MountingId,
         /// What it shows, or why it does not.
         result: Result<Arc<Snapshot>, PublishError>,
     },
@@ -89,7 +89,7 @@ pub enum Input {
         /// The volume.
         volume: VolumeId,
         /// Which mounting of it.
-        mount: MountId,
+        mount: MountingId,
     },
     /// The answer to `Action::AskPods`: the uids of this node's pods that are there to stay; nothing
     /// where it could not be told.

@@ -1,6 +1,6 @@
 //! The state machine: one input in, the actions that follow from it out, in order.
 //!
-//! It owns every volume's place and the engine. It waits for nothing: what takes time is an action whose
+//! It owns every volume's slot and the engine. It waits for nothing: what takes time is an action whose
 //! end comes back as an input, and while one is under way for a volume, further calls for that volume
 //! queue in its slot; no other volume notices. It looks at no clock: `now` is told with each input, and
 //! [`Machine::due`] says when the next one has to come at the latest.
@@ -17,7 +17,7 @@ use livemount_engine::object::ObjectKey;
 
 use super::action::Lack;
 use super::slot::{HostedVolume, Mounted, Slot, Work};
-use super::{Action, CallError, Input, MountId, Notice};
+use super::{Action, CallError, Input, MountingId, Notice};
 use crate::source::Update;
 
 /// What differs between hosts.
@@ -39,7 +39,7 @@ pub struct Machine {
     slots: BTreeMap<VolumeId, Slot>,
     /// Objects that cannot be read, and why not.
     failing: BTreeMap<ObjectKey, String>,
-    last_mount: MountId,
+    last_mount: MountingId,
     pods: Pods,
 }
 
@@ -59,7 +59,7 @@ impl Machine {
             engine,
             slots: BTreeMap::new(),
             failing: BTreeMap::new(),
-            last_mount: MountId(0),
+            last_mount: MountingId(0),
             pods: Pods::AskFrom(now),
         }
     }
@@ -170,7 +170,7 @@ impl Machine {
     }
 
     /// The kernel has ended a connection. While its mount is being taken away that is no news.
-    fn ended(&mut self, id: &VolumeId, mount: MountId, actions: &mut Vec<Action>) {
+    fn ended(&mut self, id: &VolumeId, mount: MountingId, actions: &mut Vec<Action>) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
@@ -186,7 +186,7 @@ impl Machine {
             ..living
         });
         if slot.work.is_none() {
-            hosted.lament(actions);
+            hosted.say_lost(actions);
         }
     }
 
@@ -238,7 +238,7 @@ impl Machine {
 
 impl HostedVolume {
     /// Says that the connection was ended from outside, and answers who waited for it.
-    fn lament(&mut self, actions: &mut Vec<Action>) {
+    fn say_lost(&mut self, actions: &mut Vec<Action>) {
         let volume = self.request.volume.clone();
         let why = Some("the mount was ended from outside".to_owned());
         actions.push(Action::Condition { volume, why });
@@ -246,7 +246,7 @@ impl HostedVolume {
             about: self.about(),
             target: self.request.target.clone(),
         }));
-        for call in self.mourners.drain(..) {
+        for call in self.awaiting_end.drain(..) {
             actions.push(Action::Answer(call, Ok(())));
         }
     }

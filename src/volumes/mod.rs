@@ -24,7 +24,7 @@ pub use action::{About, Action, Lack, Notice};
 pub use driver::{AskPods, Driver, Parts};
 pub use error::CallError;
 pub use handle::Volumes;
-pub use input::{Ask, CallId, Input, MountId};
+pub use input::{Ask, CallId, Input, MountingId};
 pub use machine::{Machine, Policy};
 pub use request::{Owner, Request, Stats};
 pub use voice::Voice;

@@ -1,13 +1,13 @@
-//! One volume's place in the machine: what is wanted there, how far it is, who waits for it, and what was
+//! One volume's slot in the machine: what is wanted there, how far it is, who waits for it, and what was
 //! asked for while something was under way. Calls for one volume are serialised here.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::action::About;
-use super::{Action, Ask, CallError, CallId, MountId, Request};
+use super::{Action, Ask, CallError, CallId, MountingId, Request};
 
-/// A volume's place.
+/// A volume's slot.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// What is served or shall be; nothing while only something left behind is cleared.
@@ -34,7 +34,7 @@ pub(super) struct HostedVolume {
     /// Publish calls that wait for the first snapshot.
     pub(super) waiters: Vec<Waiter>,
     /// Calls that wait for the connection's end.
-    pub(super) mourners: Vec<CallId>,
+    pub(super) awaiting_end: Vec<CallId>,
     /// When it was first asked for, or a publish call last gave up waiting for it.
     pub(super) asked: Instant,
     /// When it is said again what is waited for.
@@ -44,7 +44,7 @@ pub(super) struct HostedVolume {
 /// A volume's mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mounted {
-    pub(super) mount: MountId,
+    pub(super) mount: MountingId,
     /// The kernel has ended its connection.
     pub(super) lost: bool,
 }
@@ -68,7 +68,7 @@ impl HostedVolume {
             request,
             mounted: None,
             waiters: Vec::new(),
-            mourners: Vec::new(),
+            awaiting_end: Vec::new(),
             asked: now,
             remind,
         }

@@ -240,7 +240,7 @@ fn what_is_read_at_a_scrape_comes_from_its_providers() {
         // Every field, so that a new one is not forgotten here.
         *now = Gauges {
             volumes: 1,
-            volumes_in_trouble: 2,
+            volumes_with_condition: 2,
             publishes_waiting: 3,
             behind: Duration::from_millis(4500),
             pinned_versions: 5,

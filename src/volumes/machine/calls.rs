@@ -10,7 +10,7 @@ use livemount_hand::{HandError, Unbind};
 
 use super::super::slot::Waiter;
 use super::super::{Ask, CallId, Request};
-use super::{Action, CallError, HostedVolume, Machine, MountId, Mounted, Notice, Work};
+use super::{Action, CallError, HostedVolume, Machine, Mounted, MountingId, Notice, Work};
 use crate::publish::PublishError;
 
 impl Machine {
@@ -56,7 +56,7 @@ impl Machine {
             Some(hosted) if hosted.mounted.is_some_and(|mounted| mounted.lost) => {
                 actions.push(Action::Answer(call, Ok(())));
             }
-            Some(hosted) => hosted.mourners.push(call),
+            Some(hosted) => hosted.awaiting_end.push(call),
             None => actions.push(Action::Answer(call, Err(CallError::Cancelled))),
         }
     }
@@ -138,7 +138,7 @@ impl Machine {
     pub(super) fn mounted(
         &mut self,
         id: &VolumeId,
-        mount: MountId,
+        mount: MountingId,
         result: Result<Arc<Snapshot>, PublishError>,
         now: Instant,
         actions: &mut Vec<Action>,
@@ -206,7 +206,7 @@ impl Machine {
                     Some(_) if gone => self.forget(id, now, actions),
                     // It stays, and what became of it meanwhile is news by now.
                     Some(hosted) if hosted.mounted.is_some_and(|mounted| mounted.lost) => {
-                        hosted.lament(actions);
+                        hosted.say_lost(actions);
                     }
                     _ => {}
                 }
@@ -223,12 +223,12 @@ impl Machine {
         }
     }
 
-    /// Drops a volume from the engine and its place; whatever is mounted is somebody else's task.
+    /// Drops a volume from the engine and its slot; whatever is mounted is somebody else's task.
     pub(super) fn forget(&mut self, id: &VolumeId, now: Instant, actions: &mut Vec<Action>) {
         let former = self.slots.get_mut(id).and_then(|slot| slot.hosted.take());
         if let Some(mut former) = former {
             former.answer(Err(CallError::Cancelled), actions);
-            for call in former.mourners.drain(..) {
+            for call in former.awaiting_end.drain(..) {
                 actions.push(Action::Answer(call, Err(CallError::Cancelled)));
             }
             if let Some(owner) = former.request.owner {
@@ -245,7 +245,7 @@ impl Machine {
         self.engine(Event::Unpublish { volume }, now, actions);
     }
 
-    /// Does what was asked for while something was under way, and drops a place that nobody needs.
+    /// Does what was asked for while something was under way, and drops a slot that nobody needs.
     pub(super) fn go_on(&mut self, id: &VolumeId, now: Instant, actions: &mut Vec<Action>) {
         while let Some(slot) = self.slots.get_mut(id)
             && slot.work.is_none()

@@ -6,7 +6,7 @@ use std::time::Instant;
 use livemount_engine::engine::{Effect, Event, VolumeId};
 use livemount_engine::snapshot::Snapshot;
 
-use super::{Action, Machine, MountId, Notice, Work};
+use super::{Action, Machine, MountingId, Notice, Work};
 
 impl Machine {
     /// Tells the engine, and carries out what follows.
@@ -86,7 +86,7 @@ impl Machine {
         if hosted.mounted.is_some() {
             actions.push(Action::Offer { volume, snapshot });
         } else if slot.work.is_none() {
-            self.last_mount = MountId(self.last_mount.0 + 1);
+            self.last_mount = MountingId(self.last_mount.0 + 1);
             slot.work = Some(Work::Mounting);
             let request = &hosted.request;
             actions.push(Action::Mount {

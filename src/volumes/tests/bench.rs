@@ -9,7 +9,7 @@ use livemount_engine::spec::{Source, Spec};
 use livemount_hand::{HandError, Unbind};
 
 use super::super::{
-    About, Action, Ask, CallId, Input, Machine, MountId, Notice, Owner, Policy, Request,
+    About, Action, Ask, CallId, Input, Machine, MountingId, Notice, Owner, Policy, Request,
 };
 use crate::pod::PodRef;
 use crate::publish::{PublishError, Settings};
@@ -61,7 +61,7 @@ pub(super) fn request(volume: &str, objects: &[&str]) -> Request {
 pub(super) struct Bench {
     pub(super) machine: Machine,
     pub(super) now: Instant,
-    snapshots: BTreeMap<MountId, std::sync::Arc<livemount_engine::snapshot::Snapshot>>,
+    snapshots: BTreeMap<MountingId, std::sync::Arc<livemount_engine::snapshot::Snapshot>>,
 }
 
 impl Bench {
@@ -137,7 +137,7 @@ impl Bench {
     }
 
     pub(super) fn mounted(&mut self, volume: &str, mount: u64) -> Vec<String> {
-        let mount = MountId(mount);
+        let mount = MountingId(mount);
         let snapshot = self.snapshots[&mount].clone();
         self.step(Input::Mounted {
             volume: VolumeId::new(volume),
@@ -149,7 +149,7 @@ impl Bench {
     pub(super) fn not_mounted(&mut self, volume: &str, mount: u64) -> Vec<String> {
         self.step(Input::Mounted {
             volume: VolumeId::new(volume),
-            mount: MountId(mount),
+            mount: MountingId(mount),
             result: Err(no_thread()),
         })
     }
@@ -173,7 +173,7 @@ impl Bench {
     pub(super) fn ended(&mut self, volume: &str, mount: u64) -> Vec<String> {
         self.step(Input::Ended {
             volume: VolumeId::new(volume),
-            mount: MountId(mount),
+            mount: MountingId(mount),
         })
     }
 

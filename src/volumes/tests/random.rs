@@ -12,7 +12,7 @@ use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_hand::{HandError, Unbind};
 use proptest::prelude::*;
 
-use super::super::{Action, Ask, CallId, Input, Machine, MountId};
+use super::super::{Action, Ask, CallId, Input, Machine, MountingId};
 use super::bench::{POLICY, key, no_thread, object, request};
 use crate::source::Update;
 
@@ -98,7 +98,7 @@ fn name(object: u8) -> String {
 
 /// What is under way for a volume.
 enum Work {
-    Mount(MountId, Arc<Snapshot>),
+    Mount(MountingId, Arc<Snapshot>),
     /// Whether there was something to unmount.
     Unmount {
         mounted: bool,
@@ -113,7 +113,7 @@ struct World {
     open: BTreeSet<CallId>,
     /// Answers of `Stats` stand for themselves.
     work: BTreeMap<VolumeId, Work>,
-    mounted: BTreeMap<VolumeId, MountId>,
+    mounted: BTreeMap<VolumeId, MountingId>,
     watched: BTreeSet<ObjectKey>,
     asked_pods: bool,
 }
@@ -278,7 +278,7 @@ impl World {
             Step::Done { volume, well } => self.done(&id(volume), well),
             Step::Ended { volume, old } => {
                 if let Some(mount) = self.mounted.get(&id(volume)) {
-                    let mount = MountId(mount.0.saturating_sub(u64::from(old)));
+                    let mount = MountingId(mount.0.saturating_sub(u64::from(old)));
                     let volume = id(volume);
                     self.tell(Input::Ended { volume, mount });
                 }

@@ -30,7 +30,7 @@ fn a_wait_whose_time_is_up_is_answered_with_what_is_missing() {
         bench.pass(99 * SECOND),
         ["2 failed: the API server says: no"]
     );
-    // The wish stays.
+    // The request stays.
     assert_eq!(bench.applied("a", "1"), ["mount v#1 at /pods/v with 1"]);
 }
 

@@ -5,13 +5,13 @@
 //!
 //! - the outer one, which the user started: it builds what is missing, forwards signals, and hands
 //!   on the exit status;
-//! - the keeper, which outlives it: it owns the run's folder and removes what namespaces do not
+//! - the guardian, which outlives it: it owns the run's folder and removes what namespaces do not
 //!   take with them, also when the outer one was killed;
-//! - the first process inside, which dies with the keeper: it sets up the machine and reaps;
+//! - the first process inside, which dies with the guardian: it sets up the machine and reaps;
 //! - the body, whose end is the run's.
 //!
 //! `setpriv` and `unshare` of util-linux bring one to the next, so nothing here needs `unsafe`. If
-//! the keeper is killed as well, the next run removes what it left.
+//! the guardian is killed as well, the next run removes what it left.
 
 use std::env;
 use std::fs;
@@ -42,7 +42,7 @@ const KEEP: &str = "LIVEMOUNT_CLUSTER_KEEP";
 pub fn enter(programs: &[&str], body: impl FnOnce() -> ExitCode) -> ExitCode {
     let result = match env::var(ROLE).as_deref() {
         Err(_) => outer(programs),
-        Ok("keeper") => keeper(),
+        Ok("guardian") => guardian(),
         Ok("first") => first(),
         Ok(_) => return body(),
     };
@@ -62,7 +62,7 @@ pub fn folder() -> PathBuf {
 
 /// The command by which a human comes inside, in another terminal.
 pub fn way_in() -> String {
-    fs::read_to_string(folder().join("way-in")).expect("the keeper has written it")
+    fs::read_to_string(folder().join("way-in")).expect("the guardian has written it")
 }
 
 fn outer(programs: &[&str]) -> Result<ExitCode, String> {
@@ -70,33 +70,33 @@ fn outer(programs: &[&str]) -> Result<ExitCode, String> {
         return Err("run this as root: it makes namespaces, mounts and cgroups".to_owned());
     }
     let built = programs::build(programs)?;
-    let mut keeper = again("keeper", &["setpriv", "--pdeathsig", "TERM"])?;
-    keeper.env(programs::BUILT, built);
-    // A signal to the whole group, as Ctrl-C and `timeout` send it, must not end the keeper.
-    keeper.process_group(0);
+    let mut guardian = again("guardian", &["setpriv", "--pdeathsig", "TERM"])?;
+    guardian.env(programs::BUILT, built);
+    // A signal to the whole group, as Ctrl-C and `timeout` send it, must not end the guardian.
+    guardian.process_group(0);
     in_the_foreground(async {
-        let mut keeper = start(keeper)?;
+        let mut guardian = start(guardian)?;
         let mut signals = Signals::new()?;
         let status = loop {
             tokio::select! {
-                status = keeper.wait() => break status,
+                status = guardian.wait() => break status,
                 () = signals.next() => {
-                    // The keeper ends the run, and then itself.
-                    let pid = keeper.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+                    // The guardian ends the run, and then itself.
+                    let pid = guardian.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
                     if let Some(pid) = pid {
                         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
                     }
                 }
             }
         };
-        status.map_err(|error| format!("the keeper: {error}"))
+        status.map_err(|error| format!("the guardian: {error}"))
     })
     .map(code)
 }
 
-fn keeper() -> Result<ExitCode, String> {
+fn guardian() -> Result<ExitCode, String> {
     has_parent()?;
-    // What loses its parent inside comes to the keeper, which can so wait for all of it to be gone.
+    // What loses its parent inside comes to the guardian, which can so wait for all of it to be gone.
     set_child_subreaper(Some(getpid())).map_err(|error| format!("subreaper: {error}"))?;
     let run = remains::Run::begin()?;
     let mut first = again(

@@ -1,7 +1,7 @@
 //! What namespaces do not take with them when a run ends: its folder and its cgroups.
 //!
 //! A run holds a lock on a file in its folder for as long as it lives. One whose lock is free
-//! was killed with its keeper, and the next run removes what it left.
+//! was killed with its guardian, and the next run removes what it left.
 
 use std::env;
 use std::fs::{self, File};

@@ -82,7 +82,7 @@ pub enum Held {
 }
 
 /// Who listens, and what is held, as far as it matters to what is heard.
-pub struct Ears<'a> {
+pub struct Watchers<'a> {
     /// The files whose own watch is alive, whether they have a name or not.
     pub files: &'a BTreeSet<String>,
     pub held: &'a dyn Fn(&str, Kind) -> Held,
@@ -134,7 +134,7 @@ impl<'a> Change<'a> {
     }
 
     /// The events of the commit, and those that nothing is promised about.
-    pub fn expected(&self, ears: &Ears<'_>) -> (Heard, BTreeSet<(String, String)>) {
+    pub fn expected(&self, ears: &Watchers<'_>) -> (Heard, BTreeSet<(String, String)>) {
         let mut heard = Heard::new();
         let mut open = BTreeSet::new();
         let mut tell = |label: String, name: &str, kinds: &[&str]| {

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::any::{Edit, Life, Step, What};
 use super::held::{Hold, Name, same, walk};
 use super::tell::{difference, told};
-use super::truth::{Change, Ears, Held, Kind, file, folder, heard, names};
+use super::truth::{Change, Held, Kind, Watchers, file, folder, heard, names};
 use super::{burst, reader};
 use crate::support::scratch::Scratch;
 use crate::support::served::{Served, Tree};
@@ -274,7 +274,7 @@ impl World {
         events: &[Event],
         with_reader: bool,
     ) -> Result<(), String> {
-        let ears = Ears {
+        let ears = Watchers {
             files: &self.alive,
             held: &|path, kind| self.held(path, kind),
             dotdata: self.dotdata,

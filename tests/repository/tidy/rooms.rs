@@ -66,7 +66,7 @@ pub fn table(text: &str) -> Vec<Room> {
     let mut lines = text.lines();
     let head = lines
         .by_ref()
-        .find(|line| line.starts_with("| room |"))
+        .find(|line| line.starts_with("| room |") && line.contains("may name"))
         .map(cells)
         .expect("the table of rooms is there");
     let column = head

@@ -53,7 +53,7 @@ impl Run {
     }
 
     /// The process between the outer one and the namespaces.
-    fn keeper(&self) -> Pid {
+    fn guardian(&self) -> Pid {
         let outer = self.outer.id();
         let path = format!("/proc/{outer}/task/{outer}/children");
         let children = fs::read_to_string(path).expect("the outer process is there");
@@ -184,12 +184,12 @@ pub fn after_a_signal() {
 /// does not touch a run that lives.
 pub fn after_the_next_run() {
     let mut killed = Run::start("idle");
-    let keeper = killed.keeper();
+    let guardian = killed.guardian();
     // Stopped it does not hear of the outer one's death.
-    kill_process(keeper, Signal::STOP).expect("the keeper is there");
+    kill_process(guardian, Signal::STOP).expect("the guardian is there");
     killed.signal(Signal::KILL);
     killed.outer.wait().expect("it is this one's child");
-    kill_process(keeper, Signal::KILL).expect("the keeper is there");
+    kill_process(guardian, Signal::KILL).expect("the guardian is there");
     let end = Instant::now() + PATIENCE;
     while traces(&killed.folder)
         .iter()
