@@ -46,11 +46,13 @@ pub enum Action {
         /// What it shall show.
         snapshot: Arc<Snapshot>,
     },
-    /// Take a volume's mount away, where it has one, then clear the target, where one is named, and say so
-    /// by `Input::Unmounted`.
+    /// Take a volume's mount away, if it is meant, then clear the target, where one is named, and say so by
+    /// `Input::Unmounted`.
     Unmount {
         /// The volume.
         volume: VolumeId,
+        /// Whether its mount is meant: it may have none, or one at another target, which stays.
+        mounted: bool,
         /// How.
         how: Unbind,
         /// What is cleared.

@@ -223,6 +223,7 @@ impl Driver {
             }
             Action::Unmount {
                 volume,
+                mounted,
                 how,
                 clear,
                 abandon,
@@ -230,12 +231,12 @@ impl Driver {
                 let published = if abandon {
                     self.published.remove(&volume)
                 } else {
-                    self.published.get(&volume).cloned()
+                    self.published.get(&volume).filter(|_| mounted).cloned()
                 };
                 let hand = self.parts.hand.clone();
                 let work = move || {
                     let left = published.map_or(Ok(()), |published| published.unpublish(how));
-                    let gone = left.is_ok();
+                    let gone = mounted && left.is_ok();
                     let clear = clear.map_or(Ok(()), |target| hand.clear(&target));
                     (gone, left.and(clear))
                 };

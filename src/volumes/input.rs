@@ -79,7 +79,7 @@ pub enum Input {
     Unmounted {
         /// The volume.
         volume: VolumeId,
-        /// Whether the volume's mount is gone; true also where there was none.
+        /// Whether a mount of the volume was meant, and is gone.
         gone: bool,
         /// Whether all that was to be done was.
         result: Result<(), HandError>,

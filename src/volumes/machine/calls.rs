@@ -90,6 +90,7 @@ impl Machine {
                 slot.work = Some(Work::Unmounting(None));
                 actions.push(Action::Unmount {
                     volume: id,
+                    mounted: true,
                     how: Unbind::Detach,
                     clear: None,
                     abandon: true,
@@ -129,6 +130,7 @@ impl Machine {
         }
         actions.push(Action::Unmount {
             volume: id.clone(),
+            mounted,
             how,
             clear: clear.then_some(target),
             abandon: false,

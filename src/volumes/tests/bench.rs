@@ -162,6 +162,15 @@ impl Bench {
         })
     }
 
+    /// A target was cleared that is not where the volume is mounted.
+    pub(super) fn cleared(&mut self, volume: &str) -> Vec<String> {
+        self.step(Input::Unmounted {
+            volume: VolumeId::new(volume),
+            gone: false,
+            result: Ok(()),
+        })
+    }
+
     pub(super) fn not_unmounted(&mut self, volume: &str) -> Vec<String> {
         self.step(Input::Unmounted {
             volume: VolumeId::new(volume),
@@ -209,10 +218,17 @@ fn line(action: &Action) -> String {
             )
         }
         Action::Offer { volume, snapshot } => format!("offer {volume} {}", shows(snapshot)),
-        Action::Unmount { volume, clear, .. } => {
-            let clear = if clear.is_some() { " and clear" } else { "" };
-            format!("unmount {volume}{clear}")
-        }
+        Action::Unmount {
+            volume,
+            mounted,
+            clear,
+            ..
+        } => match (mounted, clear) {
+            (true, Some(_)) => format!("unmount {volume} and clear"),
+            (true, None) => format!("unmount {volume}"),
+            (false, Some(target)) => format!("clear {}", target.display()),
+            (false, None) => format!("nothing for {volume}"),
+        },
         Action::Condition { volume, why } => {
             format!("condition {volume}: {}", why.as_deref().unwrap_or("well"))
         }

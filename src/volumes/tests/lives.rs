@@ -67,8 +67,8 @@ fn unpublish_while_mounting_waits_for_the_mount_and_takes_it_away() {
 #[test]
 fn unpublish_of_the_never_published_clears_its_target() {
     let mut bench = Bench::new(POLICY);
-    assert_eq!(bench.unpublish(1, "v"), ["unmount v and clear"]);
-    assert_eq!(bench.unmounted("v"), ["1 ok"]);
+    assert_eq!(bench.unpublish(1, "v"), ["clear /pods/v"]);
+    assert_eq!(bench.cleared("v"), ["1 ok"]);
     assert!(bench.machine.is_empty());
     // A host clears nothing that it has not mounted.
     let ask = Ask::Unpublish {
@@ -79,6 +79,21 @@ fn unpublish_of_the_never_published_clears_its_target() {
     };
     assert_eq!(bench.call(2, ask), ["2 ok"]);
     assert!(bench.machine.is_empty());
+}
+
+#[test]
+fn unpublish_of_another_target_clears_that_one_alone() {
+    let mut bench = Bench::new(POLICY);
+    bench.serve("v", "a", 1);
+    let ask = Ask::Unpublish {
+        volume: VolumeId::new("v"),
+        target: "/pods/other".into(),
+        how: Unbind::Detach,
+        clear: true,
+    };
+    assert_eq!(bench.call(2, ask), ["clear /pods/other"]);
+    assert_eq!(bench.cleared("v"), ["2 ok"]);
+    assert_eq!(bench.applied("a", "2"), ["offer v 2"]);
 }
 
 #[test]
@@ -93,12 +108,12 @@ fn unpublish_answers_a_publish_that_waits() {
             "2 failed: the volume was unpublished meanwhile",
             "forget pod v",
             "unwatch a",
-            "unmount v and clear",
+            "clear /pods/v",
         ]
     );
     // The target is wanted anew before it is clear: first things first.
     assert_eq!(bench.publish(4, request("v", &["a"])), [""; 0]);
-    assert_eq!(bench.unmounted("v"), ["3 ok", "watch a"]);
+    assert_eq!(bench.cleared("v"), ["3 ok", "watch a"]);
     assert_eq!(bench.applied("a", "1"), ["mount v#1 at /pods/v with 1"]);
 }
 

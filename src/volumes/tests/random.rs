@@ -3,6 +3,7 @@
 //! all are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,7 @@ fn name(object: u8) -> String {
 /// What is under way for a volume.
 enum Work {
     Mount(MountingId, Arc<Snapshot>),
-    /// Whether there was something to unmount.
+    /// Whether a mount is meant.
     Unmount {
         mounted: bool,
     },
@@ -114,6 +115,8 @@ struct World {
     /// Answers of `Stats` stand for themselves.
     work: BTreeMap<VolumeId, Work>,
     mounted: BTreeMap<VolumeId, MountingId>,
+    /// Where each was last to be mounted.
+    targets: BTreeMap<VolumeId, PathBuf>,
     watched: BTreeSet<ObjectKey>,
     asked_pods: bool,
 }
@@ -128,6 +131,7 @@ impl World {
             open: BTreeSet::new(),
             work: BTreeMap::new(),
             mounted: BTreeMap::new(),
+            targets: BTreeMap::new(),
             watched: BTreeSet::new(),
             asked_pods: false,
         }
@@ -156,19 +160,32 @@ impl World {
             Action::Mount {
                 volume,
                 mount,
+                target,
                 snapshot,
                 ..
             } => {
                 assert!(!self.mounted.contains_key(&volume), "{volume} is mounted");
+                self.targets.insert(volume.clone(), target);
                 let busy = self
                     .work
                     .insert(volume.clone(), Work::Mount(mount, snapshot));
                 assert!(busy.is_none(), "{volume} is busy");
             }
             Action::Unmount {
-                volume, abandon, ..
+                volume,
+                mounted,
+                clear,
+                abandon,
+                ..
             } => {
-                let mounted = self.mounted.contains_key(&volume);
+                if mounted {
+                    assert!(
+                        self.mounted.contains_key(&volume),
+                        "{volume} is not mounted"
+                    );
+                    let elsewhere = clear.is_some_and(|target| target != self.targets[&volume]);
+                    assert!(!elsewhere, "{volume} is mounted at another target");
+                }
                 if abandon {
                     self.mounted.remove(&volume);
                 }
@@ -211,12 +228,12 @@ impl World {
                 });
             }
             Some(Work::Unmount { mounted }) => {
-                if well {
+                if well && mounted {
                     self.mounted.remove(&volume);
                 }
                 self.tell(Input::Unmounted {
                     volume,
-                    gone: well || !mounted,
+                    gone: well && mounted,
                     result: if well { Ok(()) } else { Err(HandError::Busy) },
                 });
             }
