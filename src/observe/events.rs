@@ -7,7 +7,10 @@
 
 mod limits;
 mod pod_event;
+mod series;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,21 +1,20 @@
-//! Writes Events to the API server, one after the other, through kube's Recorder.
-//!
-//! The Recorder makes one Event with a count of what has the same pod, reason and action, and keeps the
-//! note of the first: told of two volumes, it would say the first one's sentence twice. So each sentence
-//! has a Recorder of its own here, for as long as the Recorder itself remembers.
+//! Writes Events to the API server, one after the other: makes one, or counts one up (`series`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::limits::Bucket;
 use super::pod_event::PodEvent;
+use super::series::{Key, Reporter, Series, Written};
 use crate::backoff::Backoff;
 use crate::observe::Metrics;
 use crate::observe::metrics::EventResult;
@@ -27,10 +26,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(4);
 /// How long one attempt may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// How long a Recorder remembers what it wrote (`CACHE_TTL`, kube's `runtime::events`).
-const REMEMBERED: Duration = Duration::from_secs(360);
-/// How many sentences are remembered; each costs a few hundred bytes.
-const SENTENCES: usize = 1024;
 
 /// What waits to be written.
 pub(super) struct Entry {
@@ -38,18 +33,13 @@ pub(super) struct Entry {
     pub(super) event: PodEvent,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    uid: String,
-    reason: &'static str,
-    sentence: String,
-}
-
 pub(super) struct Writer {
     client: kube::Client,
     reporter: Reporter,
     metrics: Arc<Metrics>,
-    recorders: HashMap<Key, (Recorder, Instant)>,
+    series: Series,
+    /// Between attempts to write one.
+    pauses: Backoff,
     /// The last one could not be written, which was told.
     failing: bool,
 }
@@ -78,12 +68,20 @@ impl Writer {
             client,
             reporter: Reporter {
                 controller: reporter.to_owned(),
-                instance: Some(node.to_owned()),
+                node: node.to_owned(),
             },
             metrics,
-            recorders: HashMap::new(),
+            series: Series::default(),
+            pauses: Backoff::new(PAUSE, PAUSE_MOST),
             failing: false,
         }
+    }
+
+    /// Tries again at once, for tests.
+    #[cfg(test)]
+    pub(super) fn without_pauses(mut self) -> Self {
+        self.pauses = Backoff::new(Duration::ZERO, Duration::ZERO);
+        self
     }
 
     /// Writes until nobody tells any more.
@@ -97,34 +95,17 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, entry: &Entry) {
-        let heading = entry.event.heading();
-        let key = Key {
-            uid: entry.pod.uid.clone(),
-            reason: heading.reason,
-            sentence: entry.event.sentence(),
-        };
-        let event = Event {
-            type_: if heading.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: heading.reason.into(),
-            note: Some(key.sentence.clone()),
-            action: heading.action.into(),
-            secondary: None,
-        };
-        let about = reference(&entry.pod);
-        let mut pauses = Backoff::new(PAUSE, PAUSE_MOST);
+    pub(super) async fn write(&mut self, entry: &Entry) {
+        let key = Key::new(&entry.pod, &entry.event);
+        let mut pauses = self.pauses.clone();
         for attempt in 1..=ATTEMPTS {
-            let (recorder, former) = self.recorder(&key);
-            let why = match timeout(WITHIN, recorder.publish(&event, &about)).await {
-                Ok(Ok(())) => return self.written(key, recorder),
-                Ok(Err(error)) => match meaning(&error, former) {
+            let former = self.series.former(&key, Instant::now());
+            let why = match timeout(WITHIN, self.ask(entry, former.as_ref())).await {
+                Ok(Ok(written)) => return self.written(key, written),
+                Ok(Err(error)) => match meaning(&error, former.is_some()) {
                     Answer::Gone => return,
                     Answer::Former => {
-                        self.recorders.remove(&key);
+                        self.series.forget(&key);
                         continue;
                     }
                     Answer::Never => return self.failed(&in_words(&error)),
@@ -139,26 +120,26 @@ impl Writer {
         }
     }
 
-    /// The Recorder of a sentence, and whether it has written it before.
-    fn recorder(&mut self, key: &Key) -> (Recorder, bool) {
-        let now = Instant::now();
-        let remembered = |at: &Instant| now.saturating_duration_since(*at) < REMEMBERED;
-        self.recorders.retain(|_, (_, at)| remembered(at));
-        if let Some((recorder, _)) = self.recorders.get(key) {
-            return (recorder.clone(), true);
+    /// Counts the former Event up, or makes one.
+    async fn ask(&self, entry: &Entry, former: Option<&Written>) -> kube::Result<Written> {
+        let events = Api::<Event>::namespaced(self.client.clone(), &entry.pod.namespace);
+        let now = Timestamp::now();
+        if let Some(former) = former {
+            let (written, series) = former.again(now);
+            let patch = Patch::Merge(json!({ "series": series }));
+            let how = PatchParams::default();
+            events.patch(&written.name, &how, &patch).await?;
+            Ok(written)
+        } else {
+            let event = self.reporter.event(&entry.pod, &entry.event, now);
+            events.create(&PostParams::default(), &event).await?;
+            Ok(Written::first(event))
         }
-        (
-            Recorder::new(self.client.clone(), self.reporter.clone()),
-            false,
-        )
     }
 
-    fn written(&mut self, key: Key, recorder: Recorder) {
+    fn written(&mut self, key: Key, written: Written) {
         self.metrics.pod_event(EventResult::Written);
-        if self.recorders.len() >= SENTENCES {
-            self.recorders.clear();
-        }
-        self.recorders.insert(key, (recorder, Instant::now()));
+        self.series.remember(key, written, Instant::now());
         if self.failing {
             self.failing = false;
             info!("Events can be written again");
@@ -174,18 +155,6 @@ impl Writer {
     }
 }
 
-/// The pod as `kubectl describe pod` looks for it.
-fn reference(pod: &PodRef) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        name: Some(pod.name.clone()),
-        namespace: Some(pod.namespace.clone()),
-        uid: Some(pod.uid.clone()),
-        ..ObjectReference::default()
-    }
-}
-
 /// The server's own sentence, where it is the server that said no; kube adds the whole answer to it.
 fn in_words(error: &kube::Error) -> String {
     match error {
@@ -194,7 +163,7 @@ fn in_words(error: &kube::Error) -> String {
     }
 }
 
-/// What to do after an error. `former` says that the Recorder meant to count an Event up.
+/// What to do after an error. `former` says that an Event was to be counted up.
 fn meaning(error: &kube::Error, former: bool) -> Answer {
     let kube::Error::Api(status) = error else {
         return Answer::Later;
