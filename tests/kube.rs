@@ -1,12 +1,14 @@
 //! The kube source against real API servers and a real etcd: what it says of an object while the
-//! object, the network, the server, its memory and its permissions change. Run as a program of its
-//! own, in namespaces of its own: see `livemount_cluster`.
+//! object, the network, the server, its memory and its permissions change; and the Events that are told
+//! to one. Run as a program of its own, in namespaces of its own: see `livemount_cluster`.
 
 #[path = "kube/scene.rs"]
 mod scene;
 
 #[path = "kube/crowd.rs"]
 mod crowd;
+#[path = "kube/events.rs"]
+mod events;
 #[path = "kube/life.rs"]
 mod life;
 #[path = "kube/mount.rs"]
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             rights::trials(),
             crowd::trials(),
             mount::trials(),
+            events::trials(),
         ]
         .into_iter()
         .flatten()
