@@ -1,10 +1,14 @@
 //! Processes as /proc shows them. A process is named by its pid and start time, so that a reused pid
 //! is never taken for it, and nothing here is ever signalled that a test did not start.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, wait_until};
 
 /// The variable that every process of a test carries in its environment: the scratch folder's path.
 pub const MARKER: &str = "LIVEMOUNT_TEST_SCRATCH";
@@ -92,6 +96,47 @@ pub fn of_scratch(scratch: &Path) -> Vec<Process> {
                 .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|var| var == marker))
         })
         .filter_map(Process::find)
+        .collect()
+}
+
+/// Waits until what this process is starting is itself. Until its exec a child is this process's copy and
+/// holds what was open here when it was forked, the file that another test reads as well: that one's
+/// last close is then heard late, by whoever listens meanwhile.
+pub fn wait_until_started() {
+    // Who has been itself once is not asked again: it may be stuck by then, and its memory with it.
+    static THEMSELVES: Mutex<BTreeSet<(u32, u64)>> = Mutex::new(BTreeSet::new());
+    let own = command_line(std::process::id());
+    let copy = |pid: u32| {
+        let Some(stat) = Stat::read(pid).filter(|stat| !stat.ended()) else {
+            return false;
+        };
+        let mut themselves = THEMSELVES.lock().unwrap_or_else(PoisonError::into_inner);
+        if themselves.contains(&(pid, stat.start)) {
+            return false;
+        }
+        let command = command_line(pid);
+        // For a moment it has none.
+        let copy = command == own || command.concat().is_empty();
+        if !copy {
+            themselves.insert((pid, stat.start));
+        }
+        copy
+    };
+    wait_until("what was started is itself", PATIENCE, || {
+        !children_of_this().into_iter().any(copy)
+    });
+}
+
+fn children_of_this() -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    tasks
+        .filter_map(Result::ok)
+        // A thread may have ended.
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|text| -> Vec<u32> {
+            let pids = text.split_whitespace();
+            pids.filter_map(|pid| pid.parse().ok()).collect()
+        })
         .collect()
 }
 

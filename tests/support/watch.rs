@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::PATIENCE;
+use super::{PATIENCE, process};
 
 /// One event, as its readable name, such as `MODIFY` or `CREATE,ISDIR`.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,8 +83,9 @@ impl Watch {
         Self::one(path, WatchFlags::ALL_EVENTS)
     }
 
-    /// Watches one more path.
+    /// Watches one more path, and hears nothing of what was done before.
     pub fn add(&mut self, label: &str, path: &Path, mask: WatchFlags) {
+        process::wait_until_started();
         let wd = inotify::add_watch(&self.fd, path, mask)
             .unwrap_or_else(|error| panic!("watching {}: {error}", path.display()));
         self.labels.insert(wd, label.to_owned());
@@ -138,6 +139,7 @@ impl Watch {
 
     /// What has already happened and was not yet taken.
     pub fn drain(&mut self) -> Vec<Event> {
+        process::wait_until_started();
         self.fill();
         self.pending.drain(..).collect()
     }

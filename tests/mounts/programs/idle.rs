@@ -10,9 +10,12 @@ use crate::support::process::{self, Process};
 use crate::support::scratch::Scratch;
 use crate::support::{PATIENCE, wait_until};
 
-/// Waits until one of a test's programs watches something by inotify.
+/// Waits until one of a test's programs watches something by inotify, and has done what it had to: the
+/// kernel knows of a watch a moment before the program does, which drops what it hears between the two.
 pub fn wait_until_watching(scratch: &Scratch) {
-    wait_until("the program watches", PATIENCE, || watches(scratch) > 0);
+    wait_until("the program watches", PATIENCE, || {
+        watches(scratch) > 0 && idle(scratch)
+    });
 }
 
 /// Waits until none of a test's programs watches anything by inotify any more, and all have done what
