@@ -10,7 +10,7 @@ use crate::source::{Mailbox, Source};
 
 /// An opened source.
 pub(super) enum OpenedSource {
-    Manifests(Manifests),
+    Manifests(Box<Manifests>),
     /// Asked nothing yet: a server that is away now is no error.
     Cluster,
 }
@@ -22,7 +22,7 @@ impl OpenedSource {
             SourceArg::Manifests(path) => {
                 let mut manifests = Manifests::open(path, &options.namespace)?;
                 let errors = manifests.file_errors();
-                Ok((Self::Manifests(manifests), errors))
+                Ok((Self::Manifests(Box::new(manifests)), errors))
             }
             SourceArg::Cluster => Ok((Self::Cluster, Vec::new())),
         }
