@@ -7,6 +7,8 @@ use super::rooms::{Krate, judge, table};
 
 /// Three rooms, one below the other, the lowest of them pure.
 const TABLE: &str = "
+| room | what it may name is a word of another table |
+
 | room | does | may name |
 |---|---|---|
 | `src/top/` | all | `middle`, `tokio` |

@@ -66,13 +66,13 @@ pub fn table(text: &str) -> Vec<Room> {
     let mut lines = text.lines();
     let head = lines
         .by_ref()
-        .find(|line| line.starts_with("| room |") && line.contains("may name"))
+        .find(|line| line.starts_with("| room |") && line.contains("| may name |"))
         .map(cells)
-        .expect("the table of rooms is there");
+        .expect("the table of rooms is there, and says what each may name");
     let column = head
         .iter()
         .position(|name| name == "may name")
-        .expect("it says what a room may name");
+        .expect("it was found by that");
     lines
         .skip(1)
         .take_while(|line| line.starts_with('|'))
