@@ -47,8 +47,8 @@ pub struct Machine {
 enum Pods {
     /// Not before then.
     AskFrom(Instant),
-    /// The answer is awaited.
-    Asked,
+    /// The answer is awaited, since then.
+    Asked(Instant),
 }
 
 impl Machine {
@@ -198,17 +198,18 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let pause = self.policy.ask_pods.unwrap_or_default();
-        self.pods = Pods::AskFrom(now + pause);
-        let Some(staying) = staying else {
+        let before = std::mem::replace(&mut self.pods, Pods::AskFrom(now + pause));
+        let (Some(staying), Pods::Asked(asked)) = (staying, before) else {
             return;
         };
-        // Nobody waits for what is mounted.
+        // Nobody waits for what is mounted. Of a pod that came after the question the answer says nothing.
         for slot in self.slots.values_mut() {
             let Some(hosted) = &mut slot.hosted else {
                 continue;
             };
+            let meant = hosted.waiters.iter().any(|waiter| waiter.since <= asked);
             let owner = hosted.request.owner.as_ref();
-            if owner.is_some_and(|owner| !staying.contains(&owner.pod.uid)) {
+            if meant && owner.is_some_and(|owner| !staying.contains(&owner.pod.uid)) {
                 hosted.asked = now;
                 hosted.answer(Err(CallError::PodTerminating), actions);
             }

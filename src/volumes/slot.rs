@@ -53,6 +53,7 @@ pub(super) struct Mounted {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) call: CallId,
+    pub(super) since: Instant,
     pub(super) until: Option<Instant>,
 }
 

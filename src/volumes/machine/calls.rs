@@ -38,7 +38,12 @@ impl Machine {
         }
         match ask {
             Ask::Publish { request, until } => {
-                self.publish(*request, Waiter { call, until }, now, actions);
+                let waiter = Waiter {
+                    call,
+                    since: now,
+                    until,
+                };
+                self.publish(*request, waiter, now, actions);
             }
             Ask::Unpublish {
                 target, how, clear, ..

@@ -1,12 +1,16 @@
 //! What time alone brings: calls whose time is up, what is said again, pods that may be gone, and volumes
 //! that nobody has asked for again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use livemount_engine::engine::VolumeId;
 
 use super::super::slot::Slot;
 use super::{Action, Machine, Notice, Pods};
+
+/// For how long a publish waits before it is asked whether its pod stays. A volume whose objects are there
+/// is mounted by then, and costs the API server no question.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Machine {
     /// When [`Machine::step`] has to be called at the latest, though nothing happens.
@@ -23,13 +27,19 @@ impl Machine {
                 earlier(self.forgotten_at(slot));
             }
         }
-        if self.policy.ask_pods.is_some()
-            && self.waiting() > 0
-            && let Pods::AskFrom(at) = self.pods
-        {
-            earlier(Some(at));
-        }
+        earlier(self.pods_asked_at());
         due
+    }
+
+    /// When it is asked which pods stay: most who wait are answered before that.
+    fn pods_asked_at(&self) -> Option<Instant> {
+        self.policy.ask_pods?;
+        let Pods::AskFrom(at) = self.pods else {
+            return None;
+        };
+        let waiters = self.hosted().flat_map(|hosted| &hosted.waiters);
+        let longest = waiters.map(|waiter| waiter.since).min()?;
+        Some(at.max(longest + PATIENCE))
     }
 
     /// When a volume is dropped unless somebody asks for it again.
@@ -73,11 +83,8 @@ impl Machine {
             self.forget(&id, now, actions);
             self.go_on(&id, now, actions);
         }
-        if self.policy.ask_pods.is_some()
-            && self.waiting() > 0
-            && matches!(self.pods, Pods::AskFrom(at) if at <= now)
-        {
-            self.pods = Pods::Asked;
+        if self.pods_asked_at().is_some_and(|at| at <= now) {
+            self.pods = Pods::Asked(now);
             actions.push(Action::AskPods);
         }
     }
