@@ -220,13 +220,15 @@ impl Machine {
                 // The kubelet asks again where it did not hear this.
                 actions.push(Action::Answer(call, result.map_err(CallError::Hand)));
             }
-            // The new one takes its place in any case.
-            Some(Work::Unmounting(None)) => {
-                if let Some(latest) = self.engine.latest(id).cloned() {
-                    self.show(id, latest, actions);
-                }
-            }
-            Some(Work::Mounting) | None => {}
+            Some(Work::Unmounting(None) | Work::Mounting) | None => {}
+        }
+        // A new one takes the place of one that was lost in any case; and a first snapshot that came
+        // meanwhile has waited.
+        let waits = |hosted: &HostedVolume| hosted.mounted.is_none();
+        if self.hosted_of(id).is_some_and(waits)
+            && let Some(latest) = self.engine.latest(id).cloned()
+        {
+            self.show(id, latest, actions);
         }
     }
 

@@ -98,6 +98,22 @@ fn unpublish_of_another_target_clears_that_one_alone() {
 }
 
 #[test]
+fn what_comes_while_another_target_is_cleared_is_mounted_then() {
+    let mut bench = Bench::new(POLICY);
+    bench.publish(1, request("v", &["a"]));
+    let ask = Ask::Unpublish {
+        volume: VolumeId::new("v"),
+        target: "/pods/other".into(),
+        how: Unbind::Detach,
+        clear: true,
+    };
+    assert_eq!(bench.call(2, ask), ["clear /pods/other"]);
+    assert_eq!(bench.applied("a", "1"), [""; 0]);
+    assert_eq!(bench.cleared("v"), ["2 ok", "mount v#1 at /pods/v with 1"]);
+    assert_eq!(bench.mounted("v", 1), ["say published v files=1", "1 ok"]);
+}
+
+#[test]
 fn unpublish_answers_a_publish_that_waits() {
     let mut bench = Bench::new(POLICY);
     bench.publish(1, request("v", &["a"]));
