@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
+use super::log::Log;
 use super::serving::ServingArgs;
 use crate::mount::{self, SourceArg};
 use crate::publish::{Compat, Settings};
@@ -112,12 +113,14 @@ pub(super) struct Mount {
     /// Mount although MOUNTPOINT is not empty; what it holds is hidden meanwhile
     #[arg(long)]
     over: bool,
+    #[command(flatten)]
+    serving: ServingArgs,
     /// For programs that wait for `..data` alone (configmap-reload, Linkerd, Envoy watched_directory):
     /// each update ends with one MOVED_TO of that name
     #[arg(long, value_name = "WHAT", value_enum)]
     compat: Option<CompatArg>,
     #[command(flatten)]
-    pub(super) serving: ServingArgs,
+    pub(super) log: Log,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

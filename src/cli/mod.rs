@@ -18,10 +18,10 @@ use args::{Args, Command};
 pub fn run() -> ExitCode {
     let args = Args::parse();
     let result: Result<(), Box<dyn std::error::Error>> = match args.command {
-        Command::Mount(mount) => log::init(&mount.serving.log)
+        Command::Mount(mount) => log::init(&mount.log)
             .map_err(Into::into)
             .and_then(|()| crate::mount::run(&mount.into()).map_err(Into::into)),
-        Command::Node(node) => log::init(&node.serving.log)
+        Command::Node(node) => log::init(&node.log)
             .map_err(Into::into)
             .and_then(|()| crate::node::run((*node).into()).map_err(Into::into)),
         Command::Status(status) => {

@@ -1,4 +1,4 @@
-//! The flags of `livemount node`, each also a variable of the environment.
+//! The flags of `livemount node`, nearly each also a variable of the environment.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
+use super::log::Log;
 use super::serving::ServingArgs;
 use crate::node;
 use crate::source::kube as cluster;
@@ -43,13 +44,18 @@ fn socket(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-// On a node every flag is a variable of the environment too.
+/// What a node says of flags that one machine has too: its volumes are many.
+const DRAIN: &str = "The most milliseconds that an update waits for programs that have just opened a file \
+                     and not yet read it; a volume may say another";
+const PINNED_VERSIONS: &str = "The most older versions of a volume that open files may keep; beyond it the \
+                               oldest reads ESTALE";
+
+// On a node nearly every flag is a variable of the environment too.
 #[derive(Debug, ClapArgs)]
-#[command(mut_arg("drain", |drain| {
-    drain
-        .env("LIVEMOUNT_DRAIN")
-        .help("The most milliseconds that an update waits for programs that have just opened a file and not yet read it; a volume may say another")
-}))]
+#[command(
+    mut_arg("drain", |drain| drain.env("LIVEMOUNT_DRAIN").help(DRAIN)),
+    mut_arg("pinned_versions", |versions| versions.help(PINNED_VERSIONS))
+)]
 pub(super) struct Node {
     /// Name of this node in the cluster
     #[arg(long = "node-name", value_name = "NAME", env = "LIVEMOUNT_NODE_NAME")]
@@ -84,6 +90,8 @@ pub(super) struct Node {
     /// kubelet gives a call 120 seconds
     #[arg(long, value_name = "SECONDS", env = "LIVEMOUNT_PUBLISH_WAIT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=115))]
     publish_wait: u64,
+    #[command(flatten)]
+    serving: ServingArgs,
     /// Serve Secrets although this process's memory could be written to a swap device
     #[arg(long, env = "LIVEMOUNT_ALLOW_SWAP")]
     allow_swap: bool,
@@ -91,7 +99,7 @@ pub(super) struct Node {
     #[arg(long, value_name = "CONTEXT", env = "LIVEMOUNT_SELINUX_CONTEXT")]
     selinux_context: Option<String>,
     #[command(flatten)]
-    pub(super) serving: ServingArgs,
+    pub(super) log: Log,
 }
 
 impl From<Node> for node::Options {

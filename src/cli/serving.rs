@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::log::Log;
 use super::size;
 use crate::publish::{Pins, Settings};
 
@@ -24,7 +23,7 @@ pub(super) struct ServingArgs {
     /// read it
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     drain: u64,
-    /// The most older versions of a volume that open files may keep; beyond it the oldest reads ESTALE
+    /// The most older versions that open files may keep; beyond it the oldest reads ESTALE
     #[arg(long, value_name = "N", env = "LIVEMOUNT_PINNED_VERSIONS", default_value_t = Pins::DEFAULT.versions, value_parser = versions)]
     pinned_versions: usize,
     /// The most bytes in those, such as 16Mi or 1G; 512 for each name, as if versions shared nothing
@@ -34,8 +33,6 @@ pub(super) struct ServingArgs {
     /// mounts are taken away
     #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     heartbeat: u64,
-    #[command(flatten)]
-    pub(super) log: Log,
 }
 
 impl ServingArgs {

@@ -38,11 +38,13 @@ impl Mount {
         loop {
             tokio::select! {
                 over = &mut life => return over,
-                ended = &mut driving => return Err(match ended {
-                    Ok(Err(ended)) => ended.into(),
+                ended = &mut driving => match ended {
+                    Ok(Err(ended)) => return Err(ended.into()),
                     // It ends when nobody can call it any more, which we can.
-                    Ok(Ok(())) | Err(_) => CallError::Ending.into(),
-                }),
+                    Ok(Ok(())) => return Err(CallError::Ending.into()),
+                    // A fault of ours ends the program, as anywhere else.
+                    Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+                },
                 asked = signals.next() => match asked {
                     Asked::Stop => return self.stop(&mut signals).await,
                     Asked::Again => {
@@ -84,6 +86,8 @@ impl Mount {
         loop {
             match self.leave(Unbind::IfIdle).await {
                 Err(CallError::Hand(HandError::Busy)) => {}
+                // The source has ended meanwhile. The hand takes the mount away with this process.
+                Err(CallError::Ending) => return Ok(()),
                 other => return Ok(other?),
             }
             if !told {
