@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use livemount_engine::snapshot::HashKey;
-use livemount_hand::{ClientOptions, Hand, HandError};
+use livemount_hand::{ClientOptions, Hand, HandError, Reach};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tracing::warn;
@@ -72,12 +72,14 @@ impl Daemon {
     pub fn start(options: Options) -> Result<Self, DaemonError> {
         let system = |what| move |source| DaemonError::System { what, source };
         let hand = Hand::start(ClientOptions {
-            // This very program, also after an upgrade has replaced its file.
-            program: "/proc/self/exe".into(),
-            args: vec!["hand".into()],
-            roots: options.roots,
+            reach: Reach::Child {
+                // This very program, also after an upgrade has replaced its file.
+                program: "/proc/self/exe".into(),
+                args: vec!["hand".into()],
+                roots: options.roots,
+                selinux_context: options.selinux_context,
+            },
             heartbeat: options.heartbeat,
-            selinux_context: options.selinux_context,
         })?;
         let facts = observe_apart(options.metrics).map_err(system("start the log's thread"))?;
         let key = hash_key().map_err(system("read random bytes"))?;

@@ -7,12 +7,14 @@
 mod adoption;
 mod batching;
 mod child;
+mod options;
+mod peer;
+mod succession;
 mod supervisor;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use crate::protocol::{
     VolumeNumber, Work,
 };
 use batching::{batches, bytes, check, left, names};
+pub use options::{ClientOptions, Reach};
 use supervisor::{Answered, Supervisor};
 
 /// For what has no time of its own to be done in. Slow only where a filesystem at a target is slow.
@@ -31,25 +34,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// How often a call that may be repeated is, when hands die under it.
 const ATTEMPTS: u32 = 3;
 
-/// How to start a hand.
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    /// The program, usually `/proc/self/exe`: still the same binary after an upgrade on disk.
-    pub program: PathBuf,
-    /// Its first arguments (the hidden subcommand); `--root` and `--heartbeat` are appended.
-    pub args: Vec<OsString>,
-    /// Absolute paths; the hand accepts targets strictly beneath these only.
-    pub roots: Vec<PathBuf>,
-    /// How long without a sign of life before the hand gives the daemon up and kills it, and the
-    /// daemon the hand. Pings go at a quarter of it. Not less than 4 ms.
-    pub heartbeat: Duration,
-    /// The SELinux context that every file of every mount shall have; the kernel's default for FUSE
-    /// (`fusefs_t`) where none is given.
-    pub selinux_context: Option<String>,
-}
-
 /// The daemon's hold on its hand. Clones are the same hand; when the last is dropped the hand is
-/// told to end.
+/// told to end, or left where it is if it runs apart.
 ///
 /// Beside what each says of itself, a call fails with [`HandError::Slow`] or [`HandError::Stuck`]
 /// where its time is past, with [`HandError::Died`] where no hand lived long enough to answer, with
@@ -70,6 +56,17 @@ pub struct HandStatus {
     pub late: u32,
 }
 
+/// A volume's connection, as it was made. Who keeps the two descriptors for a successor
+/// ([`Hand::adopt`]) must not touch the mount by them.
+#[derive(Debug)]
+pub struct Connection {
+    /// `/dev/fuse`, where it is served.
+    pub device: OwnedFd,
+    /// The writable mount, which has no path. This [`Hand`] holds it too, until [`Hand::forget`]; by
+    /// then all other references should be gone, so that a superblock never ends in the daemon.
+    pub mount: Arc<OwnedFd>,
+}
+
 /// A list of operations that was not done to its end, or whose end is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} operations are known to have been done: {why}", done.len())]
@@ -88,12 +85,13 @@ impl From<Unfinished> for HandError {
 }
 
 impl Hand {
-    /// Starts the hand, before any thread of its own, and waits until it answers.
+    /// Starts the hand, before any thread of its own, or goes to one that runs apart, for 10 seconds
+    /// where there is none yet; and waits until it answers.
     ///
     /// # Errors
     ///
     /// [`HandError::Start`]; [`HandError::Died`] where it ended at once, for a root that is not a
-    /// directory for example (its log says).
+    /// directory for example (its log says). Apart: [`HandError::Unreachable`], [`HandError::Version`].
     pub fn start(options: ClientOptions) -> Result<Self, HandError> {
         let hand = Self(Arc::new(HandOwner(supervisor::start(options)?)));
         hand.supervisor().call(Control::Ping, WITHIN)?;
@@ -124,35 +122,44 @@ impl Hand {
                     over,
                 },
             )?
-            .0
+            .answer
         {
             Answer::Prepared(prepared) => Ok(prepared),
             _ => Err(HandError::Malformed),
         }
     }
 
-    /// Makes the volume's connection and its detached writable mount, and gives the `/dev/fuse`
-    /// descriptor. A connection that the volume had is forgotten; it must not be bound.
+    /// Makes the volume's connection and its detached writable mount. A connection that the volume had
+    /// is forgotten; it must not be bound.
     ///
     /// # Errors
     ///
     /// [`HandError::StillBound`]; [`HandError::Os`] where the kernel makes no FUSE mount.
-    pub fn mount(&self, volume: VolumeNumber) -> Result<OwnedFd, HandError> {
-        let (_, mut beside) = self.repeat(WITHIN, Work::Mount { volume })?;
-        beside.pop().ok_or(HandError::Malformed)
+    pub fn mount(&self, volume: VolumeNumber) -> Result<Connection, HandError> {
+        let mut brought = self.repeat(WITHIN, Work::Mount { volume })?;
+        match (brought.beside.pop(), brought.mount) {
+            (Some(device), Some(mount)) => Ok(Connection { device, mount }),
+            _ => Err(HandError::Malformed),
+        }
     }
 
     /// Binds the volume's `files/` to the target, read-only. The volume's session must be
-    /// answering by now: the name is looked up. Binding it again where it is bound is no error.
+    /// answering by now: the name is looked up. Binding it again where it is bound is no error. Where
+    /// the kernel (before 6.15) used the volume's mount up in it, the new one is given; else none.
     ///
     /// # Errors
     ///
     /// [`HandError::NoVolume`] before [`Hand::mount`]; [`HandError::StillBound`] where it is bound to
     /// another target; [`HandError::Occupied`] where another livemount is; [`HandError::NotADirectory`];
     /// [`HandError::OutsideRoots`]; [`HandError::Os`] where the target is missing.
-    pub fn bind(&self, volume: VolumeNumber, target: &Path) -> Result<(), HandError> {
+    pub fn bind(
+        &self,
+        volume: VolumeNumber,
+        target: &Path,
+    ) -> Result<Option<Arc<OwnedFd>>, HandError> {
         let target = bytes(target);
-        self.repeat(WITHIN, Work::Bind { volume, target }).map(drop)
+        self.repeat(WITHIN, Work::Bind { volume, target })
+            .map(|brought| brought.mount)
     }
 
     /// Has the kernel ask for the attributes of each file afresh, which drops the page cache of
@@ -176,7 +183,7 @@ impl Hand {
             let paths = batch.iter().map(|path| (*path).to_owned()).collect();
             match self
                 .repeat(left(deadline), Work::Refresh { volume, paths })?
-                .0
+                .answer
             {
                 Answer::Refreshed(some) if some.len() == batch.len() => answers.extend(some),
                 _ => return Err(HandError::Malformed),
@@ -193,7 +200,8 @@ impl Hand {
     ///
     /// [`HandError::Slow`]: they go on in the hand. [`HandError::Stuck`]: not begun.
     /// [`HandError::Died`]: some of them may be done; the caller repeats what [`Hand::last`] does
-    /// not tell to be done. With each come the results that are known.
+    /// not tell to be done. With each come the results that are known. (Where the hand runs apart they
+    /// may also be going on, if it was the connection that ended: [`Hand::idle`] first.)
     pub fn run(
         &self,
         volume: VolumeNumber,
@@ -218,9 +226,9 @@ impl Hand {
                     left(deadline),
                 )
             });
-            match ran {
-                Ok((Answer::Ran(some), _)) if some.len() == batch.len() => done.extend(some),
-                Ok((Answer::Ran(some), _)) if stopped(&some, batch.len()) => {
+            match ran.map(|brought| brought.answer) {
+                Ok(Answer::Ran(some)) if some.len() == batch.len() => done.extend(some),
+                Ok(Answer::Ran(some)) if stopped(&some, batch.len()) => {
                     done.extend(some);
                     return Ok(done);
                 }
@@ -237,14 +245,14 @@ impl Hand {
         Ok(done)
     }
 
-    /// How far the volume's operations have come. Answered at once, also while one is stuck. After
-    /// a hand died it tells what had been answered to this daemon.
+    /// How far the volume's operations have come, whichever daemon asked for them. Answered at once,
+    /// also while one is stuck. After a hand died it tells what had been answered to this daemon.
     ///
     /// # Errors
     ///
     /// [`HandError::NoVolume`] where the volume was never prepared, or is forgotten.
     pub fn last(&self, volume: VolumeNumber) -> Result<Progress, HandError> {
-        match self.repeat(WITHIN, Control::Last { volume })?.0 {
+        match self.repeat(WITHIN, Control::Last { volume })?.answer {
             Answer::Progress(progress) => Ok(progress),
             _ => Err(HandError::Malformed),
         }
@@ -301,7 +309,8 @@ impl Hand {
     }
 
     /// Tells the hand to end, and waits until it has taken every volume away from its target and
-    /// has gone. Also done without waiting when the last clone is dropped or the process ends.
+    /// has gone. Also done without waiting when the last clone is dropped or the process ends. A hand
+    /// that runs apart keeps everything; what was asked of it goes on.
     ///
     /// # Errors
     ///
@@ -316,11 +325,22 @@ impl Hand {
 
     /// A call that may be done twice.
     fn repeat(&self, within: Duration, call: impl Into<Call>) -> Answered {
+        self.repeat_with(within, call, None)
+    }
+
+    fn repeat_with(
+        &self,
+        within: Duration,
+        call: impl Into<Call>,
+        beside: Option<&OwnedFd>,
+    ) -> Answered {
         let call = call.into();
         let deadline = Instant::now() + within;
         let mut result = Err(HandError::Died);
         for _ in 0..ATTEMPTS {
-            result = self.supervisor().call(call.clone(), left(deadline));
+            result = self
+                .supervisor()
+                .call_with(call.clone(), beside, left(deadline));
             if !matches!(result, Err(HandError::Died)) {
                 break;
             }

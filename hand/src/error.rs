@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::protocol::VolumeNumber;
+use crate::protocol::{Spoken, VolumeNumber};
 
 /// A refusal of the hand, or the reason why there is no answer from it.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -82,13 +82,37 @@ pub enum HandError {
         /// Its errno.
         errno: i32,
     },
+    /// Nobody answers on the socket of a hand that runs apart.
+    #[error("no hand answers on {socket}: {}", say(*errno))]
+    Unreachable {
+        /// Its path.
+        socket: String,
+        /// What the last try came to.
+        errno: i32,
+    },
+    /// The two ends have no version of the protocol in common.
+    #[error(
+        "this livemount speaks version {} to {} with a hand, and this hand {} to {}",
+        ours.oldest, ours.version, theirs.oldest, theirs.version
+    )]
+    Version {
+        /// What the daemon speaks.
+        ours: Spoken,
+        /// What the hand does.
+        theirs: Spoken,
+    },
+    /// Another daemon has taken this one's place with the hand.
+    #[error("another daemon has taken over the hand")]
+    Replaced,
 }
 
 impl HandError {
     /// The errno of a failed system call, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Start { errno } | Self::Os { errno, .. } => Some(*errno),
+            Self::Start { errno } | Self::Os { errno, .. } | Self::Unreachable { errno, .. } => {
+                Some(*errno)
+            }
             _ => None,
         }
     }

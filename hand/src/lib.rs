@@ -6,6 +6,9 @@
 //! renaming, unlinking, unmounting) is asked of this process, which holds no `/dev/fuse` descriptor
 //! for longer than one call.
 //!
+//! It is its daemon's child and ends with it, or runs apart and outlives daemons, who come to it on a
+//! socket one after the other.
+//!
 //! The crate is both ends: [`process`] is what the hidden subcommand runs, [`Hand`] is what the
 //! daemon holds, and [`protocol`] is the only thing that they share. It is a crate of its own so
 //! that it cannot name the engine, a runtime or a FUSE library.
@@ -30,7 +33,7 @@ mod target;
 mod volume_path;
 mod worker;
 
-pub use client::{ClientOptions, Hand, HandStatus, Unfinished};
+pub use client::{ClientOptions, Connection, Hand, HandStatus, Reach, Unfinished};
 pub use error::HandError;
 pub use protocol::{
     CommitNumber, HandOp, Last, OpResult, Prepared, Progress, Unbind, VolumeNumber,

@@ -1,7 +1,7 @@
 //! What the hand knows of each volume. Every lock here is held for a few instructions and never
 //! across a system call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,8 +94,17 @@ impl MountedVolumes {
             .collect()
     }
 
-    /// Takes over what a former hand held; its connection may be alive, dead or stuck, and is not
-    /// asked here.
+    /// The devices of all mounts that are held.
+    pub(crate) fn devices(&self) -> HashSet<Device> {
+        self.list()
+            .iter()
+            .filter_map(|(_, volume)| Some(volume.held_mount()?.device))
+            .collect()
+    }
+
+    /// Takes over what a former hand or another daemon held; its connection may be alive, dead or
+    /// stuck, and is not asked here. Who holds the very mount knows better than who tells of it: where
+    /// it is bound, and how far its operations are, one of them perhaps under way.
     pub(crate) fn adopt(
         &self,
         volume: VolumeNumber,
@@ -107,6 +116,14 @@ impl MountedVolumes {
             .map(|mount| WritableMount::new(mount, false))
             .transpose()?;
         let volume = self.enter(volume);
+        let held = volume.held_mount();
+        // As long as both are held their numbers cannot be the same by chance.
+        if let (Some(told), Some(held)) = (&mount, &held)
+            && told.device == held.device
+        {
+            return Ok(());
+        }
+        drop(held);
         *volume.binding.lock() = binding;
         volume.set_mount(mount);
         *volume.progress.lock() = Progress {

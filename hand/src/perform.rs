@@ -1,6 +1,7 @@
 //! What each work does, on a worker's thread. It knows nothing of messages, deadlines or other
 //! volumes.
 
+mod abort;
 mod targets;
 
 use std::ffi::OsString;
@@ -15,8 +16,9 @@ use crate::mounted_volume::{MountedVolume, MountedVolumes, WritableMount};
 use crate::protocol::{Answer, CommitNumber, HandOp, Last, OpResult, VolumeNumber, Work};
 use crate::target::TargetPath;
 use crate::{mountinfo, mounts};
-pub(crate) use targets::take_away;
+pub(crate) use abort::abort;
 use targets::{bind, clear, forget, prepare, unbind};
+pub(crate) use targets::{give_up, take_away};
 
 /// An answer and the descriptors that go with it.
 pub(crate) type Performed = Result<(Answer, Vec<OwnedFd>), HandError>;
@@ -67,6 +69,12 @@ pub(crate) fn perform(volumes: &MountedVolumes, work: Work) -> Performed {
         } => forget(volumes, volume, remove_target).and_then(|()| plain(Answer::Done)),
         Work::Clear { target } => {
             clear(&TargetPath::find(&volumes.roots, &path(target))?)?;
+            plain(Answer::Done)
+        }
+        // What it waited for is over.
+        Work::Idle { volume: _ } => plain(Answer::Done),
+        Work::Abort { volume } => {
+            abort(&*known(volumes, volume)?, volume)?;
             plain(Answer::Done)
         }
     }

@@ -1,10 +1,18 @@
 //! What daemon and hand say to each other: one postcard message a SEQPACKET record, descriptors
 //! beside it.
 //!
-//! Both ends are the same binary at the same version, so there is no negotiation. The hand reads
-//! these with privileges from a process without any: decoding bounds every message, never panics,
-//! and refuses bytes left over. What a message *means* is judged where it is performed; nothing
-//! here looks at a path.
+//! A hand that is its daemon's child is the same binary. One that runs apart may be older or newer
+//! than the daemons that come to it: each connection begins with [`Control::Hello`], and both ends
+//! speak the lesser of their versions. So that this is all that there is to it, **variants are only
+//! ever appended, and fields neither added nor changed**: what version 1 can say is written the same
+//! way for ever (`tests/wire.rs` holds the bytes), and a new thing to say is a new variant and a new
+//! [`VERSION`], not said to who has not got it.
+//!
+//! The hand reads these with privileges from a process without any: decoding bounds every message,
+//! never panics, and refuses bytes left over. What a message *means* is judged where it is
+//! performed; nothing here looks at a path.
+
+mod operations;
 
 use std::fmt;
 
@@ -12,6 +20,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::HandError;
+
+pub use operations::{CommitNumber, HandOp, Last, OpResult, Progress};
+
+/// What this end speaks.
+pub const VERSION: u16 = 1;
+
+/// The oldest that this end still understands.
+pub const OLDEST: u16 = 1;
+
+/// The name of a hand's socket in its folder, where it runs apart.
+pub const SOCKET: &str = "hand.sock";
 
 /// No message is larger, in bytes. Longer lists are cut up by the client.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -40,7 +59,8 @@ pub struct Reply {
     pub outcome: Result<Answer, HandError>,
 }
 
-/// The number of a volume, chosen by the daemon; the hand knows a volume by nothing else.
+/// The number of a volume, chosen by the daemon; the hand knows a volume by nothing else. A hand that
+/// outlives daemons must never be told one number for two volumes, whichever daemons chose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VolumeNumber(pub u64);
@@ -50,11 +70,6 @@ impl fmt::Display for VolumeNumber {
         self.0.fmt(formatter)
     }
 }
-
-/// The number of a commit among those of its volume, chosen by the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CommitNumber(pub u64);
 
 /// One thing that the hand can be asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +85,9 @@ pub enum Call {
 pub enum Control {
     /// A sign of life.
     Ping,
-    /// Take over what a former hand held. With the mount's descriptor beside it if there is one;
-    /// not answered.
+    /// Take over what a former hand or another daemon held. With the mount's descriptor beside it if
+    /// there is one. A hand that holds the very mount keeps what it knows itself. Answered unless its
+    /// number is 0.
     Adopt {
         /// Which volume.
         volume: VolumeNumber,
@@ -89,6 +105,33 @@ pub enum Control {
         /// Which volume.
         volume: VolumeNumber,
     },
+    /// The first message to a hand that runs apart.
+    Hello(Spoken),
+    /// See [`Hand::settle`](crate::Hand::settle).
+    Settle,
+}
+
+/// The versions of the protocol that one end speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spoken {
+    /// The newest.
+    pub version: u16,
+    /// The oldest.
+    pub oldest: u16,
+}
+
+impl Spoken {
+    /// What this end speaks.
+    pub const OURS: Self = Self {
+        version: VERSION,
+        oldest: OLDEST,
+    };
+
+    /// The version that both ends speak; none where they have none in common.
+    pub fn common(self, other: Self) -> Option<u16> {
+        let version = self.version.min(other.version);
+        (version >= self.oldest.max(other.oldest)).then_some(version)
+    }
 }
 
 /// What a worker of the hand does: it may be long in the kernel.
@@ -152,6 +195,16 @@ pub enum Work {
         /// Bytes of an absolute path.
         target: Vec<u8>,
     },
+    /// See [`Hand::idle`](crate::Hand::idle).
+    Idle {
+        /// Which volume.
+        volume: VolumeNumber,
+    },
+    /// See [`Hand::abort`](crate::Hand::abort).
+    Abort {
+        /// Which volume.
+        volume: VolumeNumber,
+    },
 }
 
 impl Call {
@@ -161,6 +214,8 @@ impl Call {
             Self::Control(Control::Ping) => "ping",
             Self::Control(Control::Adopt { .. }) => "adopt",
             Self::Control(Control::Last { .. }) => "last",
+            Self::Control(Control::Hello(_)) => "hello",
+            Self::Control(Control::Settle) => "settle",
             Self::Work(Work::Prepare { .. }) => "prepare",
             Self::Work(Work::Mount { .. }) => "mount",
             Self::Work(Work::Bind { .. }) => "bind",
@@ -169,6 +224,8 @@ impl Call {
             Self::Work(Work::Unbind { .. }) => "unbind",
             Self::Work(Work::Forget { .. }) => "forget",
             Self::Work(Work::Clear { .. }) => "clear",
+            Self::Work(Work::Idle { .. }) => "idle",
+            Self::Work(Work::Abort { .. }) => "abort",
         }
     }
 }
@@ -207,8 +264,11 @@ pub enum Answer {
     Ran(Vec<OpResult>),
     /// To [`Control::Last`].
     Progress(Progress),
-    /// To [`Work::Unbind`], [`Work::Forget`] and [`Work::Clear`].
+    /// To [`Control::Adopt`], [`Control::Settle`], [`Work::Unbind`], [`Work::Forget`],
+    /// [`Work::Clear`], [`Work::Idle`] and [`Work::Abort`].
     Done,
+    /// To [`Control::Hello`]. Where there is no version in common the connection ends behind it.
+    Hello(Spoken),
 }
 
 /// What preparing a target did to it.
@@ -218,81 +278,6 @@ pub struct Prepared {
     pub created: bool,
     /// A dead livemount was there and was detached.
     pub replaced: bool,
-}
-
-/// One operation of a commit, done through the volume's writable mount. Paths are relative to
-/// `files/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HandOp {
-    /// Moves a prepared name in: one `MOVED_TO` for whoever watches the directory.
-    Rename {
-        /// A single name in `stage/`.
-        stage: String,
-        /// Where it goes. It must not exist: the hand does not look, the caller knows.
-        path: String,
-    },
-    /// Opens for writing, writes one byte, closes: `OPEN`, `MODIFY`, `CLOSE_WRITE`. Where the file
-    /// is being executed (`ETXTBSY`) or somebody holds a lease on it (`EAGAIN`) it becomes a
-    /// [`HandOp::Touch`], and the result says so.
-    Ring {
-        /// The file.
-        path: String,
-        /// For the fallback: the file's modification time, in seconds.
-        mtime_sec: i64,
-        /// For the fallback: its nanoseconds.
-        mtime_nsec: u32,
-    },
-    /// Sets the modification time and leaves the access time alone: one `MODIFY`.
-    Touch {
-        /// The file.
-        path: String,
-        /// Seconds.
-        mtime_sec: i64,
-        /// Nanoseconds.
-        mtime_nsec: u32,
-    },
-    /// Removes a file or a symbolic link: one `DELETE`.
-    Unlink {
-        /// The name.
-        path: String,
-    },
-    /// Removes a directory.
-    Rmdir {
-        /// The name.
-        path: String,
-    },
-}
-
-/// What came of a [`HandOp`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OpResult {
-    /// Done as asked.
-    Done,
-    /// A ring that became a touch.
-    Touched,
-    /// Not done. The errno is the kernel's own: what `ENOENT` means at an unlink is for the
-    /// publisher to say.
-    Failed(i32),
-}
-
-/// The last operation that ended on a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last {
-    /// Its commit.
-    pub commit: CommitNumber,
-    /// Its index within the commit.
-    pub index: u32,
-    /// What came of it.
-    pub result: OpResult,
-}
-
-/// How far a volume's operations have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Progress {
-    /// The last that ended.
-    pub last: Option<Last>,
-    /// The one that was begun and has not ended: commit and index.
-    pub running: Option<(CommitNumber, u32)>,
 }
 
 /// How hard to unmount.
@@ -334,4 +319,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, HandError> {
         Ok((message, [])) => Ok(message),
         _ => Err(HandError::Malformed),
     }
+}
+
+/// The number of a message that cannot be read otherwise, so that its sender can be answered.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    postcard::take_from_bytes(bytes)
+        .ok()
+        .map(|(number, _)| number)
 }

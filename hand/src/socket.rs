@@ -132,6 +132,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, 
 fn without(errno: Errno) -> Result<Received, Errno> {
     match errno {
         Errno::CONNRESET | Errno::PIPE => Ok(Received::End),
+        Errno::AGAIN => Ok(Received::Nothing),
         Errno::NOBUFS | Errno::NOMEM => {
             std::thread::sleep(PAUSE);
             Ok(Received::Nothing)
@@ -151,13 +152,32 @@ pub(crate) fn readable(socket: impl AsFd, within: Duration) -> Result<bool, Errn
     wait(socket, PollFlags::IN, within)
 }
 
+/// The same of several sockets: the index of the first of them that can be read.
+pub(crate) fn first_readable(
+    sockets: &[BorrowedFd<'_>],
+    within: Duration,
+) -> Result<Option<usize>, Errno> {
+    let mut polled: Vec<_> = sockets
+        .iter()
+        .map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN))
+        .collect();
+    wait_for(&mut polled, within)?;
+    Ok(polled.iter().position(|one| !one.revents().is_empty()))
+}
+
 fn wait(socket: impl AsFd, what: PollFlags, within: Duration) -> Result<bool, Errno> {
+    wait_for(
+        &mut [PollFd::from_borrowed_fd(socket.as_fd(), what)],
+        within,
+    )
+}
+
+fn wait_for(polled: &mut [PollFd<'_>], within: Duration) -> Result<bool, Errno> {
     let timeout = Timespec::try_from(within).unwrap_or(Timespec {
         tv_sec: i64::from(u32::MAX),
         tv_nsec: 0,
     });
-    let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), what)];
-    match poll(&mut polled, Some(&timeout)) {
+    match poll(polled, Some(&timeout)) {
         // All callers are in a loop with a deadline of their own.
         Err(Errno::INTR) => Ok(false),
         Err(Errno::NOMEM) => {
@@ -237,6 +257,7 @@ mod tests {
         for errno in [Errno::CONNRESET, Errno::PIPE] {
             assert!(matches!(without(errno), Ok(Received::End)), "{errno}");
         }
+        assert!(matches!(without(Errno::AGAIN), Ok(Received::Nothing)));
         assert!(matches!(without(Errno::NOTSOCK), Err(Errno::NOTSOCK)));
     }
 

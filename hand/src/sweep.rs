@@ -4,7 +4,8 @@
 //! A new hand detaches those beneath its roots, in the background and each on a worker of its own,
 //! because the only way to tell a dead connection from one whose daemon does not answer is to ask
 //! it. One that is alive, or does not answer, is left alone: it is somebody's. Directories stay:
-//! nobody knows any more who made them.
+//! nobody knows any more who made them. A hand that outlives daemons looks only once a daemon has
+//! named what it has, and not at that: a mount whose daemon is away is not dead.
 
 use std::slice;
 use std::sync::Arc;
@@ -30,7 +31,11 @@ pub(crate) fn start(volumes: &Arc<MountedVolumes>, pool: &Pool) {
         .iter()
         .filter_map(|root| root.canonicalize().ok())
         .collect();
+    let held = volumes.devices();
     for mount in mounts {
+        if held.contains(&mount.device) {
+            continue;
+        }
         let Ok(target) = TargetPath::find(&roots, &mount.point) else {
             continue;
         };

@@ -1,4 +1,5 @@
-//! The two system calls that rustix does not have, and the only unsafe code of the crate.
+//! The system calls that rustix does not have, or has in another way, and the only unsafe code of
+//! the crate.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -42,6 +43,38 @@ pub(crate) fn ignore_stop_signals() {
         // SAFETY: SIG_IGN runs no code of ours, and the three signals may be ignored, so the call
         // can neither fail nor race with a handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Bytes of what the kernel says of a peer.
+const UCRED: libc::socklen_t = 12;
+const _: () = assert!(size_of::<libc::ucred>() == UCRED as usize);
+
+/// The user at the other end of a socket, as seen in our user namespace (`SO_PEERCRED`, unix(7)).
+///
+/// rustix gives the process along with it, in a type that cannot be 0; across namespaces it is 0.
+pub(crate) fn peer_user(socket: impl AsFd) -> Result<libc::uid_t, Errno> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = UCRED;
+    // SAFETY: the kernel writes at most `length` bytes to `peer`, which has as many and may hold any
+    // numbers, and the length to `length`; it keeps neither.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(peer.uid)
+    } else {
+        Err(last_error())
     }
 }
 

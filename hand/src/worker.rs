@@ -8,7 +8,8 @@
 //!
 //! Operations of one lane run one after the other ([`lanes`]). What is asked for behind one that is
 //! past its time is refused at once, and what has waited until its own time is past is refused
-//! unbegun: "stuck" always means that nothing was done.
+//! unbegun: "stuck" always means that nothing was done. (Only what comes at
+//! the end of something waits behind what is at work there, however late that is.)
 
 mod lanes;
 
@@ -65,9 +66,24 @@ impl Pool {
         until: Instant,
         job: impl FnOnce(Turn) + Send + 'static,
     ) {
+        self.bring(lane, until, false, Box::new(job));
+    }
+
+    /// Runs a job when its lane is free, also if what is at work there is past its time.
+    pub(crate) fn submit_behind(
+        &self,
+        lane: Lane,
+        until: Instant,
+        job: impl FnOnce(Turn) + Send + 'static,
+    ) {
+        self.bring(lane, until, true, Box::new(job));
+    }
+
+    fn bring(&self, lane: Lane, until: Instant, patient: bool, job: Job) {
         let task = Task {
             until,
-            job: Box::new(job),
+            patient,
+            job,
         };
         if let Some(refused) = self.enqueue(lane, task) {
             (refused.job)(Turn::Refused);
@@ -244,6 +260,40 @@ mod tests {
         }
         pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 3));
         assert_eq!(told.recv_timeout(SOON), Ok((3, Turn::Go)));
+    }
+
+    #[test]
+    fn who_waits_for_the_end_of_a_stuck_one_hears_of_it() {
+        let pool = Pool::default();
+        let (to, told) = channel();
+        let (release, wait) = channel::<()>();
+        let past = Instant::now();
+        pool.submit(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 0));
+        assert_eq!(told.recv_timeout(SOON), Ok((0, Turn::Go)));
+        while pool.is_busy(&Lane::Files(VolumeNumber(1))) {
+            std::thread::yield_now();
+        }
+        let (begun, begins) = channel();
+        let soon = later(200);
+        pool.submit(Lane::Files(VolumeNumber(1)), soon, move |_| {
+            begun.send(()).expect("the test listens");
+            wait.recv().expect("released");
+        });
+        begins.recv_timeout(SOON).expect("begins");
+        while Instant::now() < soon {
+            std::thread::yield_now();
+        }
+        pool.submit_behind(Lane::Files(VolumeNumber(1)), past, tell(&to, 1));
+        pool.expire(Instant::now());
+        assert_eq!(
+            told.try_recv(),
+            Ok((1, Turn::Refused)),
+            "until its time is up"
+        );
+        pool.submit_behind(Lane::Files(VolumeNumber(1)), later(60_000), tell(&to, 2));
+        assert!(told.try_recv().is_err(), "it waits");
+        release.send(()).expect("it waits");
+        assert_eq!(told.recv_timeout(SOON), Ok((2, Turn::Go)));
     }
 
     #[test]

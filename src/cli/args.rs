@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use livemount_engine::object::Kind;
 
@@ -36,7 +37,7 @@ pub(super) enum Command {
     Node(Box<super::node::Node>),
     /// Say what is served on this machine, which version is current, and when which was read
     Status(Status),
-    #[command(hide = true)]
+    /// Touch mounts for daemons that come and go: the one process that needs privileges
     Hand(Hand),
 }
 
@@ -134,18 +135,38 @@ enum CompatArg {
     Dotdata,
 }
 
-/// The process that alone touches mounts; started by livemount itself.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Hand {
-    #[arg(long = "root", value_name = "DIR", required = true)]
+    /// Folder of the socket hand.sock, on which daemons of the same user are served, one at a time, the
+    /// newest first; made if its parent is there. What they mounted stays when they end. Without it the
+    /// hand is the child of the daemon that its standard input leads to, and ends with it
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Folder beneath which may be mounted, and no other; may be given several times
+    #[arg(long = "root", value_name = "DIR", required = true, value_parser = absolute())]
     roots: Vec<PathBuf>,
-    #[arg(long, value_name = "MS")]
+    /// After how many milliseconds without a sign of life a daemon's connection is given up; a daemon
+    /// whose child this is, is then killed
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     heartbeat: u64,
     /// Clone as kernels before 6.15 need it, whatever this kernel can do
-    #[arg(long)]
+    #[arg(long, hide = true)]
     clone_attached: bool,
+    /// The SELinux context of every file; what the kernel takes for FUSE where none is given
     #[arg(long, value_name = "CONTEXT")]
     selinux_context: Option<String>,
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+fn absolute() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err("not an absolute path")
+        }
+    })
 }
 
 impl From<Mount> for mount::Options {
@@ -184,6 +205,7 @@ impl From<Mount> for mount::Options {
 impl From<Hand> for livemount_hand::process::HandArgs {
     fn from(args: Hand) -> Self {
         Self {
+            dir: args.dir,
             roots: args.roots,
             heartbeat: Duration::from_millis(args.heartbeat),
             clone_attached: args.clone_attached,

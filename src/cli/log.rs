@@ -52,7 +52,7 @@ pub(super) fn init(log: &Log) -> Result<(), BadFilter> {
     Ok(())
 }
 
-/// The hand says little, in the daemon's stream.
+/// A hand that is a daemon's child says little, in the daemon's stream.
 pub(super) fn init_quiet() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)

@@ -30,10 +30,7 @@ pub fn run() -> ExitCode {
                 .map(|text| print!("{text}"))
                 .map_err(Into::into)
         }
-        Command::Hand(hand) => {
-            log::init_quiet();
-            livemount_hand::process::main(hand.into()).map_err(Into::into)
-        }
+        Command::Hand(args) => hand(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,4 +40,14 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The process that touches mounts: a daemon's child in the daemon's log, or apart with a log of its own.
+fn hand(args: args::Hand) -> Result<(), Box<dyn std::error::Error>> {
+    if args.dir.is_some() {
+        log::init(&args.log)?;
+    } else {
+        log::init_quiet();
+    }
+    livemount_hand::process::main(args.into()).map_err(Into::into)
 }

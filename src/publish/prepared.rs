@@ -73,10 +73,10 @@ impl Prepared {
     /// Makes the connection and its detached mount.
     pub(super) fn connect(self) -> Result<Connected, PublishError> {
         let Self(claim) = self;
-        let device = claim
+        let connection = claim
             .hand
             .mount(claim.id)
             .map_err(PublishError::hand(&claim.target))?;
-        Ok(Connected::new(claim, device))
+        Ok(Connected::new(claim, connection.device))
     }
 }

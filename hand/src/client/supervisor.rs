@@ -1,33 +1,44 @@
-//! The supervisor of the hand: it holds the connection to the hand of the moment. One that dies is
-//! reaped, replaced, and its successor told everything.
+//! The supervisor of the hand: it holds the connection to the hand of the moment. When that ends, a
+//! child is reaped and replaced, a hand that runs apart is gone to again; either is told everything.
 
 mod callers;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::ClientOptions;
 use super::adoption::{AdoptionUpdate, Adoptions};
 use super::batching::left;
-use super::child::{give_up, reap, spawn, tell};
+use super::peer::{Peer, request, tell};
+use super::{ClientOptions, Reach};
 use crate::HandError;
 use crate::process::BEATS;
-use crate::protocol::{Answer, Control, Reply, Request, decode, encode};
+use crate::protocol::{Answer, Control, Reply, decode};
 use crate::socket::{Received, buffer, readable, receive, send_now};
 
 /// Before another hand is started where the last one had worked, and twice as long after each that
 /// never said a word.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The same where a hand is only gone to: somebody else starts it again.
+const LONGEST_APART: Duration = Duration::from_millis(500);
+/// How long a daemon waits at its start for a hand that runs apart.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// An answer with what came beside it.
-pub(super) type Answered = Result<(Answer, Vec<OwnedFd>), HandError>;
+pub(super) type Answered = Result<Brought, HandError>;
+
+pub(super) struct Brought {
+    pub(super) answer: Answer,
+    /// Descriptors that are the caller's.
+    pub(super) beside: Vec<OwnedFd>,
+    /// A mount's descriptor that is kept here too.
+    pub(super) mount: Option<Arc<OwnedFd>>,
+}
 
 pub(super) struct Supervisor {
     options: ClientOptions,
@@ -40,6 +51,8 @@ struct SupervisorState {
     next: u64,
     pending: HashMap<u64, PendingCall>,
     adoptions: Adoptions,
+    /// All volumes of another daemon are among them, so that a hand may be told that these are all.
+    settled: bool,
     restarts: u64,
     busy: u32,
     late: u32,
@@ -63,6 +76,8 @@ enum HandEnd {
     /// It has not answered for a heartbeat. One that was killed while a thread of it waits in the
     /// kernel is in this state: its socket ends only when that thread is freed.
     Silent,
+    /// Another daemon has come to it.
+    Replaced,
 }
 
 struct PendingCall {
@@ -70,15 +85,16 @@ struct PendingCall {
     update: AdoptionUpdate,
 }
 
-/// Starts the first hand, then the thread that attends to it.
+/// Comes by the first hand, then starts the thread that attends to it.
 pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError> {
-    let (child, socket) = spawn(&options)?;
+    let (peer, socket) = first(&options)?;
     let socket = Arc::new(socket);
     let state = SupervisorState {
         socket: HandSocket::Up(Arc::clone(&socket)),
         next: 1,
         pending: HashMap::new(),
         adoptions: Adoptions::default(),
+        settled: false,
         restarts: 0,
         busy: 0,
         late: 0,
@@ -91,63 +107,82 @@ pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError
     let attending = Arc::clone(&supervisor);
     let spawned = std::thread::Builder::new()
         .name("hand".into())
-        .spawn(move || attending.attend(child, socket));
+        .spawn(move || attending.attend(peer, socket));
     spawned.map_err(|error| HandError::start(&error))?;
     Ok(supervisor)
 }
 
+/// A hand that runs apart may not be there yet.
+fn first(options: &ClientOptions) -> Result<(Peer, OwnedFd), HandError> {
+    let deadline = Instant::now() + FIRST;
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match Peer::reach(options) {
+            Err(HandError::Unreachable { .. }) if !left(deadline).is_zero() => {}
+            reached => return reached,
+        }
+        std::thread::sleep(pause.min(left(deadline)));
+        pause = (pause * 2).min(LONGEST_APART);
+    }
+}
+
 impl Supervisor {
-    fn attend(&self, mut child: Child, mut socket: Arc<OwnedFd>) {
+    fn attend(&self, mut peer: Peer, mut socket: Arc<OwnedFd>) {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let end = self.read(&socket);
+            let end = self.read(&peer, &socket);
             if end == HandEnd::Silent {
                 // Before it can see the end of its socket, and take away what its successor keeps.
-                give_up(child);
+                peer.give_up();
                 self.fell();
                 drop(socket);
-                tracing::warn!("the hand was silent and is killed; starting another");
+                tracing::warn!("the hand was silent and is given up; on to another");
             } else {
                 self.fell();
                 drop(socket);
-                let status = child.wait();
                 // One that was killed has not taken the volumes away: another does, also at the
                 // end.
-                if status.as_ref().is_ok_and(ExitStatus::success) && self.ended() {
+                if peer.has_ended_well() && self.ended() {
                     return;
                 }
-                tracing::warn!(?status, "the hand died; starting another");
+                tracing::warn!(?end, "the connection to the hand has ended; on to another");
             }
             pause = match end {
-                HandEnd::Died { mute: true } => (pause * 2).min(LONGEST_PAUSE),
+                HandEnd::Died { mute: true } => self.longer(pause),
+                // Whoever came knows why. If it was only for a moment, we go on then.
+                HandEnd::Replaced => LONGEST_PAUSE,
                 _ => SHORTEST_PAUSE,
             };
             match self.again(&mut pause) {
-                Some(next) => (child, socket) = next,
+                Some(next) => (peer, socket) = next,
                 None => return,
             }
         }
     }
 
+    fn longer(&self, pause: Duration) -> Duration {
+        let longest = match self.options.reach {
+            Reach::Child { .. } => LONGEST_PAUSE,
+            Reach::Socket(_) => LONGEST_APART,
+        };
+        (pause * 2).min(longest)
+    }
+
     /// Answers go to their callers, until the hand's end. Pings go out meanwhile.
-    fn read(&self, socket: &Arc<OwnedFd>) -> HandEnd {
-        let mut mute = true;
+    fn read(&self, peer: &Peer, socket: &Arc<OwnedFd>) -> HandEnd {
+        let (mut mute, mut replaced) = (true, false);
         let mut unanswered = 0;
         let beat = self.options.heartbeat / BEATS;
         let mut buffer = buffer();
         let mut ping = Instant::now();
         loop {
             if Instant::now() >= ping {
-                if unanswered > BEATS {
+                if unanswered > BEATS || (unanswered > 0 && peer.has_moved()) {
                     return HandEnd::Silent;
                 }
                 unanswered += 1;
                 // Where there is no room, the hand has other messages of ours to see us by.
-                if let Ok(bytes) = encode(&Request {
-                    seq: 0,
-                    within_ms: 0,
-                    call: Control::Ping.into(),
-                }) {
+                if let Ok(bytes) = request(Control::Ping.into()) {
                     let _full = send_now(&**socket, &bytes, &[]);
                 }
                 ping = Instant::now() + beat;
@@ -160,35 +195,43 @@ impl Supervisor {
             match receive(&**socket, &mut buffer) {
                 Ok(Received::Message(length, beside)) => {
                     (mute, unanswered) = (false, 0);
-                    self.deliver(&buffer[..length], beside);
+                    replaced |= self.deliver(&buffer[..length], beside);
                 }
                 Ok(Received::Cut) => {
                     tracing::warn!("an answer of the hand was cut off: out of descriptors?");
                 }
                 Ok(Received::Nothing) => {}
+                Ok(Received::End) | Err(_) if replaced => return HandEnd::Replaced,
                 Ok(Received::End) | Err(_) => return HandEnd::Died { mute },
             }
         }
     }
 
-    fn deliver(&self, bytes: &[u8], mut beside: Vec<OwnedFd>) {
+    /// Gives an answer to who waits for it. Says whether it was that another daemon has come.
+    fn deliver(&self, bytes: &[u8], mut beside: Vec<OwnedFd>) -> bool {
         let Ok(Reply { seq, outcome }) = decode::<Reply>(bytes) else {
-            return tracing::warn!("an answer of the hand cannot be read");
+            tracing::warn!("an answer of the hand cannot be read");
+            return false;
         };
         let mut state = self.state.lock();
         if let Ok(Answer::Pong { busy, late }) = outcome {
             (state.busy, state.late) = (busy, late);
         }
         let Some(PendingCall { to, update }) = state.pending.remove(&seq) else {
-            return;
+            return outcome == Err(HandError::Replaced);
         };
         let answered = outcome.map(|answer| {
-            let replaced = state.adoptions.record(update, &answer, &mut beside);
+            let kept = state.adoptions.record(update, &answer, &mut beside);
             drop(state);
-            drop(replaced);
-            (answer, beside)
+            drop(kept.replaced);
+            Brought {
+                answer,
+                beside,
+                mount: kept.mount,
+            }
         });
         let _gave_up = to.send(answered);
+        false
     }
 
     /// Whoever waits for this hand hears that it died.
@@ -211,34 +254,58 @@ impl Supervisor {
     }
 
     /// Another hand, that has been told everything; none where it is closed meanwhile.
-    fn again(&self, pause: &mut Duration) -> Option<(Child, Arc<OwnedFd>)> {
+    fn again(&self, pause: &mut Duration) -> Option<(Peer, Arc<OwnedFd>)> {
+        let apart = matches!(self.options.reach, Reach::Socket(_));
+        let mut told = None;
         loop {
             let mut state = self.state.lock();
             let until = Instant::now() + *pause;
             while !matches!(state.socket, HandSocket::Closing)
                 && !self.changed.wait_until(&mut state, until).timed_out()
             {}
-            state.restarts += 1;
-            let adoptions = state.adoptions.calls();
             drop(state);
-            match spawn(&self.options) {
-                Ok((child, socket)) => {
+            // A hand that runs apart has nothing to take away.
+            if apart && self.ended() {
+                return None;
+            }
+            match self.another() {
+                Ok((peer, socket)) => {
                     let socket = Arc::new(socket);
-                    tell(&socket, adoptions);
                     if self.raise(&socket) {
-                        return Some((child, socket));
+                        return Some((peer, socket));
                     }
                     // Closed while there was no hand: somebody has to take the volumes away.
-                    reap(child, socket);
+                    drop(socket);
+                    peer.has_ended_well();
                     self.ended();
                     return None;
                 }
-                Err(error) => tracing::error!(%error, "no hand"),
+                // Of a hand that stays away once is enough.
+                Err(error) if apart && told.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no hand");
+                    told = Some(error);
+                }
             }
             if self.ended() {
                 return None;
             }
-            *pause = (*pause * 2).min(LONGEST_PAUSE);
+            *pause = self.longer(*pause);
+        }
+    }
+
+    fn another(&self) -> Result<(Peer, OwnedFd), HandError> {
+        let (adoptions, settled) = {
+            let state = self.state.lock();
+            (state.adoptions.calls(), state.settled)
+        };
+        let (peer, socket) = Peer::reach(&self.options)?;
+        match tell(&socket, adoptions, settled) {
+            Ok(()) => Ok((peer, socket)),
+            Err(error) => {
+                peer.give_up();
+                Err(error)
+            }
         }
     }
 
@@ -248,6 +315,7 @@ impl Supervisor {
         if matches!(state.socket, HandSocket::Closing) {
             return false;
         }
+        state.restarts += 1;
         state.socket = HandSocket::Up(Arc::clone(socket));
         self.changed.notify_all();
         true

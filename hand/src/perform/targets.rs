@@ -3,7 +3,7 @@
 use super::{Performed, known};
 use crate::HandError;
 use crate::mounted_volume::{Binding, MountedVolume, MountedVolumes, WritableMount};
-use crate::mountinfo::MountEntry;
+use crate::mountinfo::{self, MountEntry};
 use crate::mounts;
 use crate::protocol::{Answer, Prepared, Unbind, VolumeNumber};
 use crate::target::TargetPath;
@@ -203,6 +203,17 @@ pub(super) fn clear(target: &TargetPath) -> Result<(), HandError> {
         uppermost.detach()?;
     }
     target.remove()
+}
+
+/// Takes away a volume that no daemon knows any more, and forgets it.
+pub(crate) fn give_up(volumes: &MountedVolumes, number: VolumeNumber) -> Result<(), HandError> {
+    let Some(volume) = volumes.get(number) else {
+        return Ok(());
+    };
+    let taken = mountinfo::read().and_then(|mounts| take_away(&volume, true, &mounts));
+    volume.set_mount(None);
+    volumes.remove(number);
+    taken
 }
 
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where

@@ -7,6 +7,8 @@ use std::time::Duration;
 /// What the hand is told on its command line. Nothing of it can be changed over the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandArgs {
+    /// The folder in which it listens for daemons; a hand without one is a daemon's child.
+    pub dir: Option<PathBuf>,
     /// Absolute paths. Targets are accepted strictly beneath these only.
     pub roots: Vec<PathBuf>,
     /// How long the daemon may be silent before it is given up.
@@ -20,9 +22,11 @@ pub struct HandArgs {
 
 impl HandArgs {
     /// Reads what the client writes: `--root DIR` (any number), `--heartbeat MS`,
-    /// `--selinux-context CONTEXT`, `--clone-attached`. None where it is anything else.
+    /// `--selinux-context CONTEXT`, `--clone-attached`; and `--dir DIR`, for tests. None where it is
+    /// anything else.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut parsed = Self {
+            dir: None,
             roots: Vec::new(),
             heartbeat: Duration::ZERO,
             clone_attached: false,
@@ -31,6 +35,7 @@ impl HandArgs {
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             match arg.to_str()? {
+                "--dir" => parsed.dir = Some(args.next()?.into()),
                 "--root" => parsed.roots.push(args.next()?.into()),
                 "--heartbeat" => {
                     parsed.heartbeat = Duration::from_millis(args.next()?.to_str()?.parse().ok()?);

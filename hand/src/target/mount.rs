@@ -24,6 +24,11 @@ pub(crate) struct TargetMount {
 }
 
 impl TargetMount {
+    /// Whether it is the root of a mount at all.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounted.is_some()
+    }
+
     /// Whether it is the root of one of these livemounts.
     pub(crate) fn is_among(&self, mounts: &[MountEntry]) -> bool {
         mounts

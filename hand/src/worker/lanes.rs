@@ -23,11 +23,15 @@ pub(crate) enum Lane {
     Sweep(MountId),
     /// A target that is cleared of whatever is there, whose volume nobody knows.
     Clear(PathBuf),
+    /// The end of a volume's connection by force.
+    Abort(VolumeNumber),
 }
 
 /// Something to do, and when its time is past.
 pub(super) struct Task<J> {
     pub(super) until: Instant,
+    /// It also waits behind one that is past its time.
+    pub(super) patient: bool,
     pub(super) job: J,
 }
 
@@ -59,7 +63,8 @@ impl<J> Default for Lanes<J> {
 impl<J> Lanes<J> {
     pub(super) fn enter(&mut self, lane: &Lane, task: Task<J>, now: Instant) -> Entered<J> {
         if let Some(queue) = self.0.get_mut(lane) {
-            if queue.until <= now || queue.waiting.len() >= WAITING {
+            let past = queue.until <= now && !task.patient;
+            if past || queue.waiting.len() >= WAITING {
                 return Entered::Refused(task);
             }
             queue.waiting.push_back(task);
@@ -146,8 +151,23 @@ mod tests {
 
         /// What is said of a job that comes at one second and may take until another.
         fn enter(&mut self, lane: &Lane, job: u32, now: u64, until: u64) -> &'static str {
-            let until = self.at(until);
-            match self.lanes.enter(lane, Task { until, job }, self.at(now)) {
+            self.enter_as(lane, job, now, until, false)
+        }
+
+        fn enter_as(
+            &mut self,
+            lane: &Lane,
+            job: u32,
+            now: u64,
+            until: u64,
+            patient: bool,
+        ) -> &'static str {
+            let task = Task {
+                until: self.at(until),
+                patient,
+                job,
+            };
+            match self.lanes.enter(lane, task, self.at(now)) {
                 Entered::Begins(task) if task.job == job => "begins",
                 Entered::Refused(task) if task.job == job => "refused",
                 Entered::Waits => "waits",
@@ -201,6 +221,15 @@ mod tests {
         assert_eq!(scene.following(&ONE), Some(2));
         assert_eq!(scene.lanes.load(scene.at(2)), (1, 0), "of the one at work");
         assert_eq!(scene.enter(&ONE, 4, 2, 9), "waits");
+    }
+
+    #[test]
+    fn a_patient_one_waits_behind_one_that_is_past_its_time() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.enter(&ONE, 1, 0, 2), "begins");
+        assert_eq!(scene.enter_as(&ONE, 2, 3, 9, true), "waits");
+        assert_eq!(scene.enter(&ONE, 3, 3, 9), "refused", "it frees nothing");
+        assert_eq!(scene.following(&ONE), Some(2));
     }
 
     #[test]

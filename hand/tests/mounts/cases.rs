@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use livemount_hand::{
     ClientOptions, CommitNumber, Hand, HandError, HandOp, Last, OpResult, Prepared, Progress,
-    Unbind, VolumeNumber,
+    Reach, Unbind, VolumeNumber,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -45,7 +45,10 @@ fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
 fn a_volume_from_prepare_to_forget() {
     let scene = Scene::new(&[]);
     let (target, seen) = scene.volume(1);
-    assert_eq!(scene.hand.bind(ONE, &target), Ok(()), "twice is once");
+    assert!(
+        scene.hand.bind(ONE, &target).expect("binds").is_none(),
+        "twice is once"
+    );
     let [line] = &mounts(&target)[..] else {
         panic!("one mount")
     };
@@ -302,20 +305,21 @@ fn a_target_is_cleared_whoever_left_it() {
 
 fn a_root_that_is_none() {
     let root = tempfile::tempdir().expect("a directory");
-    let options = ClientOptions {
-        program: "/proc/self/exe".into(),
-        args: vec!["hand".into()],
-        roots: vec![root.path().join("x")],
+    let options = |program: &str| ClientOptions {
+        reach: Reach::Child {
+            program: program.into(),
+            args: vec!["hand".into()],
+            roots: vec![root.path().join("x")],
+            selinux_context: None,
+        },
         heartbeat: CALM,
-        selinux_context: None,
-    };
-    assert_eq!(Hand::start(options.clone()).err(), Some(HandError::Died));
-    let none = ClientOptions {
-        program: "/none".into(),
-        ..options
     };
     assert_eq!(
-        Hand::start(none).err(),
+        Hand::start(options("/proc/self/exe")).err(),
+        Some(HandError::Died)
+    );
+    assert_eq!(
+        Hand::start(options("/none")).err(),
         Some(HandError::Start {
             errno: libc::ENOENT
         })
@@ -340,7 +344,7 @@ fn a_forced_unmount_by_somebody_else() {
             replaced: true
         })
     );
-    let _seen = serve(scene.hand.mount(ONE).expect("a connection"));
+    let _seen = serve(scene.hand.mount(ONE).expect("a connection").device);
     scene.hand.bind(ONE, &target).expect("binds");
     assert_eq!(
         scene.hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON),
@@ -355,7 +359,7 @@ fn a_forced_unmount_by_somebody_else() {
     );
 
     scene.hand.prepare(ONE, &target, false).expect("is empty");
-    let _seen = serve(scene.hand.mount(ONE).expect("a connection"));
+    let _seen = serve(scene.hand.mount(ONE).expect("a connection").device);
     scene.hand.bind(ONE, &target).expect("binds");
     let cover = scene.root.path();
     mount_bind(cover, &target).expect("covers");
@@ -433,7 +437,11 @@ fn many_volumes_at_once() {
 pub fn publish_again(hand: &Hand, volume: u64, target: &Path) {
     hand.prepare(VolumeNumber(volume), target, false)
         .expect("a dead mount is no obstacle");
-    let _seen = serve(hand.mount(VolumeNumber(volume)).expect("a connection"));
+    let _seen = serve(
+        hand.mount(VolumeNumber(volume))
+            .expect("a connection")
+            .device,
+    );
     hand.bind(VolumeNumber(volume), target).expect("binds");
     assert_eq!(hand.unbind(VolumeNumber(volume), Unbind::Detach), Ok(()));
     assert_eq!(hand.forget(VolumeNumber(volume), true), Ok(()));

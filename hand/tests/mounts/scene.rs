@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livemount_hand::process::{self, HandArgs};
-use livemount_hand::{ClientOptions, CommitNumber, Hand, HandOp, Prepared, VolumeNumber};
+use livemount_hand::{ClientOptions, CommitNumber, Hand, HandOp, Prepared, Reach, VolumeNumber};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -60,11 +60,13 @@ pub fn start(root: &Path, heartbeat: Duration, extra: &[&str]) -> Hand {
         .collect();
     let program = PathBuf::from("/proc/self/exe");
     Hand::start(ClientOptions {
-        program,
-        args,
-        roots: vec![root.to_owned()],
+        reach: Reach::Child {
+            program,
+            args,
+            roots: vec![root.to_owned()],
+            selinux_context: None,
+        },
         heartbeat,
-        selinux_context: None,
     })
     .expect("a hand")
 }
@@ -77,7 +79,11 @@ pub fn publish(hand: &Hand, volume: u64, target: &Path) -> Arc<Mutex<Seen>> {
             replaced: false
         })
     );
-    let seen = server::serve(hand.mount(VolumeNumber(volume)).expect("a connection"));
+    let seen = server::serve(
+        hand.mount(VolumeNumber(volume))
+            .expect("a connection")
+            .device,
+    );
     hand.bind(VolumeNumber(volume), target).expect("binds");
     seen
 }

@@ -12,7 +12,7 @@ use livemount_engine::object::{Bytes, Kind, Object, ObjectKey};
 use livemount_engine::render::render;
 use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_engine::spec::{Mode, Source, Spec};
-use livemount_hand::{ClientOptions, Hand, Unbind};
+use livemount_hand::{ClientOptions, Hand, Reach, Unbind};
 
 use super::exposition::Exposition;
 use crate::support::process::MARKER;
@@ -71,11 +71,13 @@ pub fn main() {
     let mut socket = stdin();
     let root = PathBuf::from(std::env::var_os(MARKER).expect("the test's folder"));
     let hand = Hand::start(ClientOptions {
-        program: env!("CARGO_BIN_EXE_livemount").into(),
-        args: vec!["hand".into()],
-        roots: vec![root.clone()],
+        reach: Reach::Child {
+            program: env!("CARGO_BIN_EXE_livemount").into(),
+            args: vec!["hand".into()],
+            roots: vec![root.clone()],
+            selinux_context: None,
+        },
         heartbeat: Duration::from_secs(10),
-        selinux_context: None,
     })
     .expect("the hand starts");
     let (facts, stream) = Facts::stream();

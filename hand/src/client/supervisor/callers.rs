@@ -1,7 +1,7 @@
 //! What callers do: ask the hand of the moment and wait for its answer, see how it does, have it
 //! closed. Each on his own thread; the supervisor's is not waited for but for the answer.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rustix::net::{Shutdown, shutdown};
 use super::{Answered, HandSocket, PendingCall, Supervisor};
 use crate::HandError;
 use crate::client::HandStatus;
-use crate::client::adoption::AdoptionUpdate;
+use crate::client::adoption::{Adopted, Adoption, AdoptionUpdate};
 use crate::client::batching::left;
 use crate::error::During;
 use crate::protocol::{Call, Request, VolumeNumber, encode};
@@ -24,8 +24,19 @@ const MARGIN: Duration = Duration::from_millis(250);
 impl Supervisor {
     /// One call, once.
     pub(in crate::client) fn call(&self, call: impl Into<Call>, within: Duration) -> Answered {
+        self.call_with(call, None, within)
+    }
+
+    /// The same with a descriptor beside it.
+    pub(in crate::client) fn call_with(
+        &self,
+        call: impl Into<Call>,
+        beside: Option<&OwnedFd>,
+        within: Duration,
+    ) -> Answered {
         let call = call.into();
         let deadline = Instant::now() + within;
+        let beside: &[_] = &beside.map(AsFd::as_fd).into_iter().collect::<Vec<_>>();
         let (what, update) = (call.name(), AdoptionUpdate::of(&call));
         let (to, answer) = sync_channel(1);
         let (seq, socket) = self.enter(PendingCall { to, update }, deadline)?;
@@ -35,7 +46,7 @@ impl Supervisor {
             within_ms,
             call,
         })
-        .and_then(|bytes| match send(&*socket, &bytes, &[], deadline) {
+        .and_then(|bytes| match send(&*socket, &bytes, beside, deadline) {
             Ok(()) => Ok(()),
             Err(Errno::TIMEDOUT) => Err(HandError::Stuck),
             Err(Errno::PIPE | Errno::CONNRESET) => Err(HandError::Died),
@@ -69,6 +80,18 @@ impl Supervisor {
     pub(in crate::client) fn drop_mount(&self, volume: VolumeNumber) {
         let mount = self.state.lock().adoptions.take_mount(volume);
         drop(mount);
+    }
+
+    /// From now on every hand is told of it, the one of the moment by the caller.
+    pub(in crate::client) fn take_over(&self, volume: VolumeNumber, adopted: Adopted) -> Adoption {
+        let (adoption, replaced) = self.state.lock().adoptions.take_over(volume, adopted);
+        drop(replaced);
+        adoption
+    }
+
+    /// From now on every hand is told that it has been told all.
+    pub(in crate::client) fn settled(&self) {
+        self.state.lock().settled = true;
     }
 
     pub(in crate::client) fn status(&self) -> HandStatus {
