@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -180,6 +181,26 @@ pub fn daemon(root: &Path, heartbeat: Duration, mode: &str) -> Daemon {
         hand: hand_of(child.id()).expect("has a hand"),
         child,
         pid,
+    }
+}
+
+/// A process that serves a connection until it is killed, and answers no request of kind `hold`.
+pub fn server(device: &OwnedFd, hold: Option<u32>) -> Child {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg("server")
+        .args(hold.map(|hold| hold.to_string()))
+        .stdin(device.try_clone().expect("room for a descriptor"));
+    command.spawn().expect("starts")
+}
+
+/// The role.
+pub fn be_a_server(mut args: impl Iterator<Item = OsString>) -> ! {
+    let device = std::io::stdin().as_fd().try_clone_to_owned();
+    let seen = server::serve(device.expect("room for a descriptor"));
+    seen.lock().hold = args.next().and_then(|hold| hold.to_str()?.parse().ok());
+    loop {
+        std::thread::park();
     }
 }
 

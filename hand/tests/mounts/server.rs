@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub const GETATTR: u32 = 3;
 pub const WRITE: u32 = 16;
 const ROOT: u64 = 1;
 const FILES: u64 = 2;
@@ -17,6 +18,7 @@ const FIRST_FILE: u64 = 10;
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
 const ENOSYS: i32 = 38;
+const RESEND: i32 = 7;
 
 /// What the test sees and steers.
 pub struct Seen {
@@ -37,6 +39,12 @@ impl Seen {
             answer(&self.fuse, unique, Err(EIO));
         }
     }
+}
+
+/// Has the kernel send again what a dead process had read from the descriptor and not answered
+/// (`FUSE_NOTIFY_RESEND`, Linux 6.9).
+pub fn resend(fuse: &OwnedFd) {
+    answer(fuse, 0, Err(-RESEND));
 }
 
 struct Server {
@@ -103,7 +111,7 @@ impl Server {
                 .get(&(node, name(body)))
                 .map(|found| entry(*found))
                 .ok_or(ENOENT),
-            3 => Ok(attributes(node)),
+            GETATTR => Ok(attributes(node)),
             4 => {
                 change("setattr");
                 Ok(attributes(node))
