@@ -16,7 +16,9 @@ use livemount_engine::path::RelPath;
 use livemount_engine::render::{Refusal, Rendered, render};
 use livemount_engine::snapshot::HashKey;
 use livemount_engine::spec::{Source, Spec};
-use livemount_hand::protocol::{MAX_MESSAGE, Reply, Request, decode, encode};
+use livemount_hand::protocol::{
+    Call, Control, MAX_MESSAGE, Reply, Request, Spoken, decode, encode,
+};
 
 const KEY: HashKey = HashKey([7; 16]);
 const NAMESPACE: &str = "default";
@@ -237,6 +239,9 @@ pub fn protocol(bytes: &[u8]) {
         let longer = [&written[..], &[0]].concat();
         assert!(decode::<Request>(&longer).is_err(), "a byte is left over");
         assert!(!request.call.name().is_empty());
+        if let Call::Control(Control::Hello(theirs)) = request.call {
+            understood(theirs);
+        }
     }
     if let Ok(reply) = decode::<Reply>(bytes) {
         let written = encode(&reply).expect("no longer than what was read");
@@ -246,6 +251,18 @@ pub fn protocol(bytes: &[u8]) {
         assert!(decode::<Reply>(&longer).is_err(), "a byte is left over");
         if let Err(error) = &reply.outcome {
             assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+/// What is agreed on is understood by both, and by whichever end it is asked of.
+fn understood(theirs: Spoken) {
+    let ours = Spoken::OURS;
+    let common = ours.common(theirs);
+    assert_eq!(common, theirs.common(ours));
+    if let Some(common) = common {
+        for end in [ours, theirs] {
+            assert!((end.oldest..=end.version).contains(&common), "{theirs:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the other.
 
 use livemount_hand::protocol::{
-    Answer, Call, Control, MAX_MESSAGE, Reply, Request, Work, decode, encode,
+    Answer, Call, Control, MAX_MESSAGE, Reply, Request, Spoken, Work, decode, encode,
 };
 use livemount_hand::{
     CommitNumber, HandError, HandOp, Last, OpResult, Prepared, Progress, Unbind, VolumeNumber,
@@ -85,7 +85,13 @@ fn controls() -> impl Strategy<Value = Control> {
                 last
             }),
         volumes().prop_map(|volume| Control::Last { volume }),
+        spoken().prop_map(Control::Hello),
+        Just(Control::Settle),
     ]
+}
+
+fn spoken() -> impl Strategy<Value = Spoken> {
+    (any::<u16>(), any::<u16>()).prop_map(|(version, oldest)| Spoken { version, oldest })
 }
 
 fn works() -> impl Strategy<Value = Work> {
@@ -98,6 +104,8 @@ fn works() -> impl Strategy<Value = Work> {
             }
         }),
         targets().prop_map(|target| Work::Clear { target }),
+        volumes().prop_map(|volume| Work::Idle { volume }),
+        volumes().prop_map(|volume| Work::Abort { volume }),
         volumes().prop_map(|volume| Work::Mount { volume }),
         (volumes(), targets()).prop_map(|(volume, target)| Work::Bind { volume, target }),
         (volumes(), prop::collection::vec(".{0,40}", 0..20))
@@ -143,6 +151,10 @@ fn outcomes() -> impl Strategy<Value = Result<Answer, HandError>> {
         (lasts(), prop::option::of((commits(), any::<u32>())))
             .prop_map(|(last, running)| Ok(Answer::Progress(Progress { last, running }))),
         Just(Ok(Answer::Done)),
+        spoken().prop_map(|spoken| Ok(Answer::Hello(spoken))),
+        (spoken(), spoken()).prop_map(|(ours, theirs)| Err(HandError::Version { ours, theirs })),
+        (".{0,20}", any::<i32>())
+            .prop_map(|(socket, errno)| Err(HandError::Unreachable { socket, errno })),
         volumes().prop_map(|volume| Err(HandError::NoVolume(volume))),
         (".{0,20}", any::<i32>()).prop_map(|(what, errno)| Err(HandError::Os {
             what: what.into(),
@@ -164,6 +176,7 @@ fn outcomes() -> impl Strategy<Value = Result<Answer, HandError>> {
             HandError::BadPath,
             HandError::NotFuse,
             HandError::Malformed,
+            HandError::Replaced,
         ])
         .prop_map(Err),
     ]

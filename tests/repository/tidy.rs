@@ -157,7 +157,13 @@ const PLACES: &[(&str, &[&str])] = &[
     ("source", &["src/source/manifest/directory_tests.rs"]),
     (
         "hand",
-        &["hand/tests/mounts/cases.rs", "hand/tests/mounts/deaths.rs"],
+        &[
+            "hand/tests/mounts/cases.rs",
+            "hand/tests/mounts/deaths.rs",
+            "hand/tests/mounts/apart.rs",
+            "hand/tests/mounts/guests.rs",
+            "hand/tests/mounts/abort.rs",
+        ],
     ),
 ];
 

@@ -87,7 +87,7 @@ struct PendingCall {
 
 /// Comes by the first hand, then starts the thread that attends to it.
 pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError> {
-    let (peer, socket) = first(&options)?;
+    let (peer, socket) = first(&options, Instant::now() + FIRST)?;
     let socket = Arc::new(socket);
     let state = SupervisorState {
         socket: HandSocket::Up(Arc::clone(&socket)),
@@ -113,8 +113,7 @@ pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError
 }
 
 /// A hand that runs apart may not be there yet.
-fn first(options: &ClientOptions) -> Result<(Peer, OwnedFd), HandError> {
-    let deadline = Instant::now() + FIRST;
+fn first(options: &ClientOptions, deadline: Instant) -> Result<(Peer, OwnedFd), HandError> {
     let mut pause = SHORTEST_PAUSE;
     loop {
         match Peer::reach(options) {
@@ -319,5 +318,28 @@ impl Supervisor {
         state.socket = HandSocket::Up(Arc::clone(socket));
         self.changed.notify_all();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_hand_listens_it_is_said() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let socket = dir.path().join("hand.sock");
+        let options = ClientOptions {
+            reach: Reach::Socket(socket.clone()),
+            heartbeat: FIRST,
+        };
+        let error = first(&options, Instant::now()).err().expect("nobody does");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no hand answers on {}: No such file or directory (os error 2)",
+                socket.display()
+            )
+        );
     }
 }
