@@ -21,6 +21,11 @@ use crate::socket::{Received, buffer, readable, receive, send};
 
 /// To tell a new hand everything.
 const ADOPTION: Duration = Duration::from_secs(10);
+/// Before another hand is gone for where the last one had worked, and twice as long after each that
+/// never said a word.
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// The most where a hand is only gone to: somebody else starts it again.
+pub(super) const LONGEST_APART: Duration = Duration::from_millis(500);
 /// For a hand that runs apart to say hello: its main thread waits for nobody.
 const HELLO: Duration = Duration::from_secs(5);
 
@@ -93,6 +98,22 @@ impl Peer {
             }
             Self::Apart { .. } => true,
         }
+    }
+}
+
+/// A hand that runs apart may not be there yet.
+pub(super) fn first(
+    options: &ClientOptions,
+    deadline: Instant,
+) -> Result<(Peer, OwnedFd), HandError> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match Peer::reach(options) {
+            Err(HandError::Unreachable { .. }) if !left(deadline).is_zero() => {}
+            reached => return reached,
+        }
+        std::thread::sleep(pause.min(left(deadline)));
+        pause = (pause * 2).min(LONGEST_APART);
     }
 }
 
@@ -171,4 +192,27 @@ pub(super) fn request(call: Call) -> Result<Vec<u8>, HandError> {
         within_ms: 0,
         call,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_hand_listens_it_is_said() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let socket = dir.path().join("hand.sock");
+        let options = ClientOptions {
+            reach: Reach::Socket(socket.clone()),
+            heartbeat: HELLO,
+        };
+        let error = first(&options, Instant::now()).err().expect("nobody does");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "no hand answers on {}: No such file or directory (os error 2)",
+                socket.display()
+            )
+        );
+    }
 }

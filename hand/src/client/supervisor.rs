@@ -13,19 +13,15 @@ use parking_lot::{Condvar, Mutex};
 
 use super::adoption::{AdoptionUpdate, Adoptions};
 use super::batching::left;
-use super::peer::{Peer, request, tell};
+use super::peer::{LONGEST_APART, Peer, SHORTEST_PAUSE, first, request, tell};
 use super::{ClientOptions, Reach};
 use crate::HandError;
 use crate::process::BEATS;
 use crate::protocol::{Answer, Control, Reply, decode};
 use crate::socket::{Received, buffer, readable, receive, send_now};
 
-/// Before another hand is started where the last one had worked, and twice as long after each that
-/// never said a word.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// Before another hand is started, after several that never said a word.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The same where a hand is only gone to: somebody else starts it again.
-const LONGEST_APART: Duration = Duration::from_millis(500);
 /// How long a daemon waits at its start for a hand that runs apart.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -110,19 +106,6 @@ pub(super) fn start(options: ClientOptions) -> Result<Arc<Supervisor>, HandError
         .spawn(move || attending.attend(peer, socket));
     spawned.map_err(|error| HandError::start(&error))?;
     Ok(supervisor)
-}
-
-/// A hand that runs apart may not be there yet.
-fn first(options: &ClientOptions, deadline: Instant) -> Result<(Peer, OwnedFd), HandError> {
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        match Peer::reach(options) {
-            Err(HandError::Unreachable { .. }) if !left(deadline).is_zero() => {}
-            reached => return reached,
-        }
-        std::thread::sleep(pause.min(left(deadline)));
-        pause = (pause * 2).min(LONGEST_APART);
-    }
 }
 
 impl Supervisor {
@@ -318,28 +301,5 @@ impl Supervisor {
         state.socket = HandSocket::Up(Arc::clone(socket));
         self.changed.notify_all();
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_no_hand_listens_it_is_said() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let socket = dir.path().join("hand.sock");
-        let options = ClientOptions {
-            reach: Reach::Socket(socket.clone()),
-            heartbeat: FIRST,
-        };
-        let error = first(&options, Instant::now()).err().expect("nobody does");
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "no hand answers on {}: No such file or directory (os error 2)",
-                socket.display()
-            )
-        );
     }
 }

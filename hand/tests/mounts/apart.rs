@@ -1,6 +1,7 @@
 //! A hand that runs apart: what stays when daemons go, and what a successor finds.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::scene::{
     CALM, ONE, SOON, Scene, TWO, assert_clean, daemon, is_gone, mounts, publish, ring, send,
     server, start, until,
 };
-use crate::server::{GETATTR, WRITE, resend, serve};
+use crate::server::{GETATTR, LOOKUP, WRITE, resend, serve};
 
 pub const ALL: &[(&str, fn())] = &[
     (
@@ -56,7 +57,9 @@ pub const ALL: &[(&str, fn())] = &[
 ];
 
 const THREE: VolumeNumber = VolumeNumber(3);
-/// Shorter than [`CALM`], so that a hand that keeps its connection is given up in a test's time.
+const FOUR: VolumeNumber = VolumeNumber(4);
+const FIVE: VolumeNumber = VolumeNumber(5);
+/// For pings in a test's time.
 const BEAT: Duration = Duration::from_millis(400);
 
 fn done(commit: u64, index: u32) -> Progress {
@@ -137,7 +140,21 @@ fn what_no_daemon_knows_any_more_goes() {
     first
         .run(TWO, CommitNumber(1), 0, &[ring("a")], short)
         .expect_err("is stuck");
-    drop(first);
+    // Nor this, which is bound nowhere; nor does anybody tell the last one its name.
+    let unbound = serve(scene.volume(&first, FOUR).device);
+    unbound.lock().hold = Some(WRITE);
+    first
+        .run(FOUR, CommitNumber(1), 0, &[ring("a")], short)
+        .expect_err("is stuck");
+    let nameless = serve(scene.volume(&first, FIVE).device);
+    nameless.lock().hold = Some(LOOKUP);
+    let binding = {
+        let (first, target) = (first.clone(), scene.target(FIVE));
+        std::thread::spawn(move || first.bind(FIVE, &target))
+    };
+    until("it is asked", || nameless.lock().is_holding());
+    first.close(SOON).expect("goes");
+    binding.join().expect("no panic").expect_err("is closed");
 
     let next = scene.daemon();
     assert_eq!(next.idle(TWO, short), Err(HandError::Stuck));
@@ -166,27 +183,24 @@ fn an_operation_outlives_its_daemon() {
     let made = scene.volume(&first, ONE);
     let mut serving = server(&made.device, Some(WRITE));
     first.bind(ONE, &scene.target(ONE)).expect("binds");
-    let running = {
-        let first = first.clone();
-        std::thread::spawn(move || first.run(ONE, CommitNumber(5), 2, &[ring("a")], SOON))
-    };
+    let short = Duration::from_millis(50);
+    let slow = first
+        .run(ONE, CommitNumber(5), 2, &[ring("a")], short)
+        .expect_err("nobody answers");
+    assert_eq!(slow.why, HandError::Slow { what: "run".into() });
     let under_way = Progress {
         last: None,
         running: Some((CommitNumber(5), 2)),
     };
-    until("under way", || first.last(ONE) == Ok(under_way));
     // The daemon's death.
     serving.kill().expect("ours to kill");
     serving.wait().expect("ours to reap");
     first.close(SOON).expect("goes");
-    let died = running.join().expect("no panic").expect_err("nobody told");
-    assert_eq!(died.why, HandError::Died);
 
     let next = scene.daemon();
     scene.adopt(&next, ONE, &made.mount);
     assert_eq!(next.last(ONE), Ok(under_way), "it is not lost");
     next.settle().expect("is told");
-    let short = Duration::from_millis(50);
     assert_eq!(next.idle(ONE, short), Err(HandError::Stuck));
     let waiting = {
         let next = next.clone();
@@ -200,18 +214,23 @@ fn an_operation_outlives_its_daemon() {
     rings(&next, ONE, 6);
 }
 
-fn dead_mounts_wait_for_a_daemon() {
-    let scene = Apart::new();
-    // Of somebody else.
-    let other = start(scene.root.path(), CALM, &[]);
-    let silent = publish(&other, 2, &scene.target(TWO));
-    // Its hand first, before its daemon has the time to start another.
-    let mut dead = daemon(scene.root.path(), CALM, "idle");
+/// A mount at `t` whose daemon and hand were killed.
+fn leave_dead(root: &Path) {
+    let mut dead = daemon(root, CALM, "idle");
+    // The hand first, before its daemon has the time to start another.
     send(dead.pid, Signal::STOP);
     send(dead.hand, Signal::KILL);
     send(dead.pid, Signal::KILL);
     dead.child.wait().expect("ours to reap");
     until("gone", || is_gone(dead.hand));
+}
+
+fn dead_mounts_wait_for_a_daemon() {
+    let scene = Apart::with_heartbeat(BEAT);
+    // Of somebody else.
+    let other = start(scene.root.path(), CALM, &[]);
+    let silent = publish(&other, 2, &scene.target(TWO));
+    leave_dead(scene.root.path());
     silent.lock().hold = Some(GETATTR);
 
     let first = scene.daemon();
@@ -230,6 +249,8 @@ fn dead_mounts_wait_for_a_daemon() {
     );
     next.settle().expect("is told");
     until("swept", || mounts(scene.root.path()).len() == 2);
+    // The one that does not answer is being asked; of its own nobody asks the hand.
+    until("only that", || next.status().busy == 1);
     assert!(!mounts(scene.target(ONE).as_path()).is_empty());
     assert!(!mounts(scene.target(TWO).as_path()).is_empty());
     serving.lock().release();
@@ -242,6 +263,7 @@ fn another_hand_is_told_everything() {
     let mut scene = Apart::new();
     let daemon = scene.daemon();
     daemon.settle().expect("is told");
+    leave_dead(scene.root.path());
     let made = scene.volume(&daemon, ONE);
     let _seen = serve(made.device);
     daemon.bind(ONE, &scene.target(ONE)).expect("binds");
@@ -253,10 +275,7 @@ fn another_hand_is_told_everything() {
         former.wait().expect("ours to reap");
         assert_eq!(daemon.last(ONE), Ok(done(3, 0)));
         assert_eq!(daemon.status().restarts, round);
-        assert!(
-            !mounts(scene.root.path()).is_empty(),
-            "it is told before it is settled"
-        );
+        until("swept", || mounts(scene.root.path()).len() == 1);
         rings(&daemon, ONE, 3);
     }
 }
@@ -281,7 +300,8 @@ fn a_successor_passes_on_what_it_was_told() {
 }
 
 fn a_hand_killed_in_the_kernel_is_in_nobodys_way() {
-    let mut scene = Apart::with_heartbeat(BEAT);
+    // A hand that says nothing is given up only after more than that.
+    let mut scene = Apart::with_heartbeat(Duration::from_secs(6));
     let daemon = scene.daemon();
     let (stuck, other) = (scene.volume(&daemon, ONE), scene.volume(&daemon, TWO));
     let (held, _seen) = (serve(stuck.device), serve(other.device));
@@ -296,7 +316,8 @@ fn a_hand_killed_in_the_kernel_is_in_nobodys_way() {
     send(scene.hand(), Signal::KILL);
     let mut former = scene.again();
     // Whichever of the two hands hears it: the first keeps its connections, and says nothing.
-    assert_eq!(daemon.refresh(TWO, &["a"], SOON), Ok(vec![None]));
+    let sooner = Duration::from_secs(5);
+    assert_eq!(daemon.refresh(TWO, &["a"], sooner), Ok(vec![None]));
     assert_eq!(daemon.status().restarts, 1);
     rings(&daemon, TWO, 1);
     assert_eq!(

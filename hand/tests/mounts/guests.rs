@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -155,30 +156,18 @@ fn what_a_former_daemon_asked_for_comes_first() {
     let former = Guest::welcome(&scene.socket());
     send(scene.hand(), Signal::STOP);
     until("it stands still", || state(scene.hand()) == Some('T'));
-    let target = |volume| {
-        use std::os::unix::ffi::OsStrExt;
-        scene.target(volume).as_os_str().as_bytes().to_vec()
-    };
-    let prepare = |volume| Work::Prepare {
-        volume,
-        target: target(volume),
+    let prepare = Work::Prepare {
+        volume: ONE,
+        target: scene.target(ONE).into_os_string().into_vec(),
         over: false,
     };
-    former.say(2, prepare(ONE));
+    former.say(2, prepare);
     let next = Guest::at(&scene.socket()).expect("the kernel takes it");
     next.say(1, Control::Hello(Spoken::OURS));
     send(scene.hand(), Signal::CONT);
     assert_eq!(next.hear(), Some((1, Ok(Answer::Hello(Spoken::OURS)))));
-    next.say(2, Control::Last { volume: ONE });
-    // It is in its lane, if not done.
-    next.say(3, prepare(ONE));
-    let mut heard: Vec<_> = std::iter::repeat_with(|| next.hear()).take(2).collect();
-    heard.sort_by_key(|heard| heard.as_ref().map(|(seq, _)| *seq));
-    let Some((3, Ok(Answer::Prepared(prepared)))) = &heard[1] else {
-        panic!("{heard:?}")
-    };
-    assert!(prepared.created, "by the former: there is one note of it");
-    assert!(scene.target(ONE).exists());
+    assert_eq!(former.hear(), Some((0, Err(HandError::Replaced))));
+    until("it is done", || scene.target(ONE).exists());
 }
 
 fn a_silent_daemon_loses_its_connection_alone() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub const LOOKUP: u32 = 1;
 pub const GETATTR: u32 = 3;
 pub const WRITE: u32 = 16;
 const ROOT: u64 = 1;
@@ -32,6 +33,10 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Holds nothing any more, and answers what was held with an error.
     pub fn release(&mut self) {
         self.hold = None;
@@ -106,7 +111,7 @@ impl Server {
         let outcome = match opcode {
             // FORGET, INTERRUPT and BATCH_FORGET have no answer.
             2 | 36 | 42 => return,
-            1 => self
+            LOOKUP => self
                 .names
                 .get(&(node, name(body)))
                 .map(|found| entry(*found))
