@@ -1,16 +1,18 @@
 //! A hand that runs apart: what stays when daemons go, and what a successor finds.
 
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use livemount_hand::protocol::Work;
 use livemount_hand::{
     CommitNumber, Hand, HandError, Last, OpResult, Progress, Unbind, VolumeNumber,
 };
 use rustix::process::Signal;
 
-use crate::hands::{Apart, come};
+use crate::hands::{Apart, Guest, come};
 use crate::scene::{
     CALM, ONE, SOON, Scene, TWO, assert_clean, daemon, is_gone, mounts, publish, ring, send,
     server, start, until,
@@ -148,13 +150,19 @@ fn what_no_daemon_knows_any_more_goes() {
         .expect_err("is stuck");
     let nameless = serve(scene.volume(&first, FIVE).device);
     nameless.lock().hold = Some(LOOKUP);
-    let binding = {
-        let (first, target) = (first.clone(), scene.target(FIVE));
-        std::thread::spawn(move || first.bind(FIVE, &target))
-    };
-    until("it is asked", || nameless.lock().is_holding());
     first.close(SOON).expect("goes");
-    binding.join().expect("no panic").expect_err("is closed");
+    let hasty = Guest::welcome(&scene.socket());
+    let target = scene.target(FIVE).into_os_string().into_vec();
+    hasty.say_within(
+        2,
+        1,
+        Work::Bind {
+            volume: FIVE,
+            target,
+        },
+    );
+    until("it is asked", || nameless.lock().is_holding());
+    drop(hasty);
 
     let next = scene.daemon();
     assert_eq!(next.idle(TWO, short), Err(HandError::Stuck));
@@ -163,11 +171,12 @@ fn what_no_daemon_knows_any_more_goes() {
     // A new one is nobody's leftover.
     let fresh = scene.volume(&next, THREE);
     next.settle().expect("is told");
-    until("taken away", || !scene.target(TWO).exists());
-    assert_eq!(next.idle(TWO, SOON), Ok(()), "it is freed");
-    until("forgotten", || {
-        next.last(TWO) == Err(HandError::NoVolume(TWO))
-    });
+    for volume in [TWO, FOUR, FIVE] {
+        until("taken away", || !scene.target(volume).exists());
+        assert_eq!(next.idle(volume, SOON), Ok(()), "it is freed");
+        let unknown = Err(HandError::NoVolume(volume));
+        until("forgotten", || next.last(volume) == unknown);
+    }
     assert_eq!(mounts(scene.root.path()).len(), 1);
     rings(&next, ONE, 1);
     let _fresh = serve(fresh.device);
@@ -226,11 +235,13 @@ fn leave_dead(root: &Path) {
 }
 
 fn dead_mounts_wait_for_a_daemon() {
-    let scene = Apart::with_heartbeat(BEAT);
+    let mut scene = Apart::with_heartbeat(BEAT);
     // Of somebody else.
     let other = start(scene.root.path(), CALM, &[]);
     let silent = publish(&other, 2, &scene.target(TWO));
     leave_dead(scene.root.path());
+    send(scene.hand(), Signal::KILL);
+    scene.again().wait().expect("ours to reap");
     silent.lock().hold = Some(GETATTR);
 
     let first = scene.daemon();

@@ -136,6 +136,8 @@ fn the_newest_daemon_wins() {
     let next = Guest::welcome(&scene.socket());
     assert_eq!(old.hear(), Some((0, Err(HandError::Replaced))));
     assert_eq!(old.hear(), None);
+    // The time is what is tested: who was replaced does not come back at once, to replace in turn.
+    std::thread::sleep(Duration::from_millis(200));
     next.say(2, Control::Last { volume: ONE });
     let Some((2, Ok(Answer::Progress(_)))) = next.hear() else {
         panic!("it keeps what the first had")

@@ -157,9 +157,13 @@ impl Guest {
     }
 
     pub fn say(&self, seq: u64, call: impl Into<Call>) {
+        self.say_within(seq, 10_000, call);
+    }
+
+    pub fn say_within(&self, seq: u64, within_ms: u32, call: impl Into<Call>) {
         let request = Request {
             seq,
-            within_ms: 10_000,
+            within_ms,
             call: call.into(),
         };
         self.say_bytes(&encode(&request).expect("it is short"));
