@@ -5,7 +5,7 @@
 //! The main thread makes no call that a FUSE daemon can delay, so it answers a ping whatever else
 //! goes on. INT, TERM and HUP are ignored, because the daemon that they are also meant for still
 //! needs its mounts while it finishes: a child ends with its socket and with nothing else, one that
-//! runs apart when it is killed. It never waits for a worker.
+//! runs apart when it is killed, or nobody can come to it any more. It never waits for a worker.
 
 mod args;
 mod connection;
@@ -49,7 +49,7 @@ enum EndReason {
 
 /// Runs the hand. As a daemon's child it speaks on the socket that is its standard input, until that
 /// ends. The caller should then leave the process at once: workers may be stuck, and nobody should
-/// wait for them. Apart (`dir`) it does not return.
+/// wait for them. Apart (`dir`) it ends only where another hand has its place.
 ///
 /// # Errors
 ///
@@ -69,7 +69,10 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
         pool: Pool::default(),
     };
     match listener {
-        Some(listener) => hand.serve_all(&listener),
+        Some(listener) => {
+            hand.serve_all(&listener);
+            Ok(())
+        }
         None => hand.be_a_child(),
     }
 }

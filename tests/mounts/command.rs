@@ -49,6 +49,7 @@ fn help_can_be_read_by_a_person() {
     let scratch = Scratch::new();
     let short = Launch::bare(&scratch).args(&["--help"]).run();
     let mount = Launch::mount(&scratch).args(&["--help"]).run();
+    let hand = Launch::bare(&scratch).args(&["hand", "--help"]).run();
 
     assert_eq!(short.code(), 0);
     assert!(
@@ -73,15 +74,16 @@ fn help_can_be_read_by_a_person() {
     ] {
         assert!(text.contains(word), "{word} is not in:\n{text}");
     }
-    // What is for the tests alone, and the processes that nobody starts by hand.
+    // What is for the tests alone.
     assert!(!text.contains("heartbeat"));
-    assert!(
-        !short
-            .stdout
-            .iter()
-            .any(|line| line.trim_start().starts_with("hand"))
-    );
-    for line in short.stdout.iter().chain(&mount.stdout) {
+    assert_eq!(hand.code(), 0);
+    let text = hand.stdout.join("\n");
+    assert!(!text.contains("clone-attached"));
+    for word in ["--dir <DIR>", "--root <DIR>", "--heartbeat <MS>"] {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+    let all = [&short, &mount, &hand].map(|told| &told.stdout);
+    for line in all.into_iter().flatten() {
         assert!(line.chars().count() <= 100, "too long: {line}");
     }
 }

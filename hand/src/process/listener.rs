@@ -2,9 +2,9 @@
 //! alone.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, chmod, mkdir, rename, unlink};
+use rustix::fs::{Mode, chmod, lstat, mkdir, rename, unlink};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
@@ -19,8 +19,12 @@ use crate::sys::peer_user;
 /// Connections that the kernel keeps until they are looked at.
 const BACKLOG: i32 = 16;
 
-/// The socket that is listened on.
-pub(super) struct Listener(pub(super) OwnedFd);
+/// The socket that is listened on, and its place.
+pub(super) struct Listener {
+    pub(super) socket: OwnedFd,
+    path: PathBuf,
+    identity: (u64, u64),
+}
 
 impl Listener {
     /// Takes the place of whatever hand listened in this folder: one that was killed may keep its
@@ -47,14 +51,25 @@ impl Listener {
         bind(&socket, &address).during("bind the socket")?;
         chmod(&new, Mode::RUSR | Mode::WUSR).during("close the socket to others")?;
         listen(&socket, BACKLOG).during("listen")?;
-        rename(&new, dir.join(SOCKET)).during("put the socket in its place")?;
-        Ok(Self(socket))
+        let found = lstat(&new).during("look at the socket")?;
+        let path = dir.join(SOCKET);
+        rename(&new, &path).during("put the socket in its place")?;
+        Ok(Self {
+            socket,
+            path,
+            identity: (found.st_dev, found.st_ino),
+        })
+    }
+
+    /// Whether another hand listens in this one's place: nobody comes here any more.
+    pub(super) fn is_replaced(&self) -> bool {
+        lstat(&self.path).is_ok_and(|found| (found.st_dev, found.st_ino) != self.identity)
     }
 
     /// Somebody who came, if it is somebody who may.
     pub(super) fn accept(&self) -> Result<Option<OwnedFd>, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = match accept_with(&self.0, flags) {
+        let socket = match accept_with(&self.socket, flags) {
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(None),
             accepted => accepted?,
         };

@@ -18,8 +18,8 @@ use crate::socket::{Received, buffer, first_readable, readable, receive};
 
 /// How long to leave the kernel alone where it gives no connection that it has (`EMFILE`).
 const PAUSE: Duration = Duration::from_millis(10);
-/// With nobody there and nothing under way, nothing happens until somebody comes.
-const LONG: Duration = Duration::from_secs(3600);
+/// How often a hand without a daemon looks whether daemons go to another.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Who there is to be heard.
 struct Company {
@@ -58,21 +58,25 @@ impl HandProcess {
         }
     }
 
-    /// Serves whoever comes, for ever.
-    pub(super) fn serve_all(&self, listener: &Listener) -> ! {
+    /// Serves whoever comes, until nobody can come any more: another hand has this one's place, and the
+    /// last daemon has gone.
+    pub(super) fn serve_all(&self, listener: &Listener) {
         let mut buffer = buffer();
         let mut company = Company {
             daemon: None,
             guest: None,
         };
         loop {
+            if company.daemon.is_none() && listener.is_replaced() {
+                return tracing::warn!("another hand listens in this one's place");
+            }
             let now = Instant::now();
             let wake = self
                 .wake(now, company.guest.as_ref())
                 .min(self.wake(now, company.daemon.as_ref()));
             let within = wake.saturating_duration_since(now);
             // New ones first: what a daemon that does not end says is no reason to keep another out.
-            let sockets: Vec<_> = std::iter::once(listener.0.as_fd())
+            let sockets: Vec<_> = std::iter::once(listener.socket.as_fd())
                 .chain(company.guest.iter().map(|guest| guest.socket.as_fd()))
                 .chain(company.daemon.iter().map(|daemon| daemon.socket.as_fd()))
                 .collect();
@@ -105,7 +109,7 @@ impl HandProcess {
 
     /// When there is something to do although nobody says anything.
     fn wake(&self, now: Instant, connection: Option<&Connection>) -> Instant {
-        let due = connection.map_or(now + LONG, |connection| connection.due);
+        let due = connection.map_or(now + LOOK, |connection| connection.due);
         self.pool.expire(now).map_or(due, |next| next.min(due))
     }
 

@@ -49,6 +49,10 @@ pub const ALL: &[(&str, fn())] = &[
         a_hand_killed_in_the_kernel_is_in_nobodys_way,
     ),
     (
+        "a_hand_whose_place_is_taken_ends",
+        a_hand_whose_place_is_taken_ends,
+    ),
+    (
         "a_hand_may_come_after_its_daemon",
         a_hand_may_come_after_its_daemon,
     ),
@@ -367,4 +371,25 @@ fn a_mount_that_cloning_used_up_is_told() {
     let again = scene.hand.bind(ONE, &target).expect("binds again");
     assert!(again.is_some_and(|again| !Arc::ptr_eq(&again, &mount)));
     scene.end();
+}
+
+/// A hand that holds the mounts of volumes that it will not hear of again would keep them alive.
+fn a_hand_whose_place_is_taken_ends() {
+    let mut scene = Apart::new();
+    let daemon = scene.daemon();
+    let made = scene.volume(&daemon, ONE);
+    let _seen = serve(made.device);
+    daemon.bind(ONE, &scene.target(ONE)).expect("binds");
+    let mut former = scene.again();
+    rings(&daemon, ONE, 1);
+    assert_eq!(daemon.status().restarts, 0, "its daemon stays with it");
+    daemon.close(SOON).expect("goes");
+    assert!(former.wait().expect("ours to reap").success());
+    assert_eq!(mounts(scene.root.path()).len(), 1);
+    let next = scene.daemon();
+    scene.adopt(&next, ONE, &made.mount);
+    rings(&next, ONE, 2);
+    next.close(SOON).expect("goes");
+    let mut former = scene.again();
+    assert!(former.wait().expect("ours to reap").success());
 }
