@@ -50,7 +50,8 @@ impl Hand {
     ///
     /// # Errors
     ///
-    /// None of its own. Also after an error every hand from now on is told.
+    /// None of its own. Also after an error every hand from now on is told; until another daemon takes
+    /// this one's place, who may have what this one knows nothing of.
     pub fn settle(&self) -> Result<(), HandError> {
         self.supervisor().settled();
         self.repeat(WITHIN, Control::Settle).map(drop)

@@ -200,7 +200,10 @@ impl Supervisor {
             (state.busy, state.late) = (busy, late);
         }
         let Some(PendingCall { to, update }) = state.pending.remove(&seq) else {
-            return outcome == Err(HandError::Replaced);
+            let replaced = outcome == Err(HandError::Replaced);
+            // Whoever came may have more than we know of.
+            state.settled &= !replaced;
+            return replaced;
         };
         let answered = outcome.map(|answer| {
             let kept = state.adoptions.record(update, &answer, &mut beside);

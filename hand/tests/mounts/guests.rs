@@ -131,6 +131,7 @@ fn the_newest_daemon_wins() {
     let made = scene.volume(&first, ONE);
     let _seen = serve(made.device);
     first.bind(ONE, &scene.target(ONE)).expect("binds");
+    first.settle().expect("is told");
     let old = Guest::welcome(&scene.socket());
     until("it has heard", || !first.status().up);
     let next = Guest::welcome(&scene.socket());
@@ -142,9 +143,22 @@ fn the_newest_daemon_wins() {
     let Some((2, Ok(Answer::Progress(_)))) = next.hear() else {
         panic!("it keeps what the first had")
     };
+    let prepare = Work::Prepare {
+        volume: TWO,
+        target: scene.target(TWO).into_os_string().into_vec(),
+        over: false,
+    };
+    next.say(3, prepare);
+    assert!(matches!(next.hear(), Some((3, Ok(Answer::Prepared(_))))));
     // One that was there for a moment only, and then went, is no reason to stay away for ever.
     drop(next);
     until("it is back", || first.status().up);
+    for _ in 0..100 {
+        first
+            .last(TWO)
+            .expect("what came meanwhile is not taken away");
+    }
+    assert_eq!(first.forget(TWO, true), Ok(()));
     assert_eq!(mounts(scene.root.path()).len(), 1);
     first
         .unbind(ONE, livemount_hand::Unbind::Detach)
