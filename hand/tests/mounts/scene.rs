@@ -184,21 +184,31 @@ pub fn daemon(root: &Path, heartbeat: Duration, mode: &str) -> Daemon {
     }
 }
 
-/// A process that serves a connection until it is killed, and answers no request of kind `hold`.
-pub fn server(device: &OwnedFd, hold: Option<u32>) -> Child {
+/// A process that serves a connection until it is dropped, which kills it.
+pub struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// One that answers no request of kind `hold`.
+pub fn server(device: &OwnedFd, hold: u32) -> Serving {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg("server")
-        .args(hold.map(|hold| hold.to_string()))
+        .arg(hold.to_string())
         .stdin(device.try_clone().expect("room for a descriptor"));
-    command.spawn().expect("starts")
+    Serving(command.spawn().expect("starts"))
 }
 
 /// The role.
 pub fn be_a_server(mut args: impl Iterator<Item = OsString>) -> ! {
     let device = std::io::stdin().as_fd().try_clone_to_owned();
-    let seen = server::serve(device.expect("room for a descriptor"));
-    seen.lock().hold = args.next().and_then(|hold| hold.to_str()?.parse().ok());
+    let hold = args.next().and_then(|hold| hold.to_str()?.parse().ok());
+    let _seen = server::serve_holding(device.expect("room for a descriptor"), hold);
     loop {
         std::thread::park();
     }

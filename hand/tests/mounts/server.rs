@@ -61,10 +61,15 @@ struct Server {
 
 /// Serves `files/a`, `files/b` and `stage/n` on a thread, until the connection ends.
 pub fn serve(fuse: OwnedFd) -> Arc<Mutex<Seen>> {
+    serve_holding(fuse, None)
+}
+
+/// The same, not answering requests of kind `hold` from the first on.
+pub fn serve_holding(fuse: OwnedFd, hold: Option<u32>) -> Arc<Mutex<Seen>> {
     let fuse = Arc::new(fuse);
     let seen = Seen {
         changes: Vec::new(),
-        hold: None,
+        hold,
         held: Vec::new(),
         fuse: Arc::clone(&fuse),
     };
