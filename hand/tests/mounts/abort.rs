@@ -4,15 +4,14 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use livemount_hand::{CommitNumber, Hand, HandError, OpResult, Prepared, Unbind, VolumeNumber};
 use parking_lot::Mutex;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
-use crate::hands::Apart;
+use crate::hands::{Apart, Stuck, stick};
 use crate::scene::{ONE, SOON, TWO, mounts, ring, until};
-use crate::server::{Seen, WRITE, serve};
+use crate::server::{Seen, serve};
 
 pub const ALL: &[(&str, fn())] = &[
     ("aborted_wherever_it_is", aborted_wherever_it_is),
@@ -23,23 +22,10 @@ pub const ALL: &[(&str, fn())] = &[
     ("only_livemounts_are_aborted", only_livemounts_are_aborted),
 ];
 
-/// A ring that nobody answers.
-fn stick(daemon: &Hand, volume: VolumeNumber, seen: &Mutex<Seen>) {
-    seen.lock().hold = Some(WRITE);
-    let short = Duration::from_millis(50);
-    daemon
-        .run(volume, CommitNumber(1), 0, &[ring("a")], short)
-        .expect_err("is stuck");
-}
-
 /// Whoever waits is freed, and nobody is answered any more.
-fn assert_aborted(daemon: &Hand, volume: VolumeNumber) {
-    assert_eq!(daemon.idle(volume, SOON), Ok(()));
-    let last = daemon.last(volume).expect("is known").last;
-    assert!(
-        last.is_some_and(|last| matches!(last.result, OpResult::Failed(_))),
-        "{last:?}"
-    );
+fn assert_aborted(daemon: &Hand, volume: VolumeNumber, stuck: Stuck) {
+    let freed = stuck.join().expect("no panic").expect("it has ended");
+    assert!(matches!(freed[..], [OpResult::Failed(_)]), "{freed:?}");
     assert_eq!(
         daemon.run(volume, CommitNumber(2), 0, &[ring("a")], SOON),
         Ok(vec![OpResult::Failed(libc::ENOTCONN)])
@@ -71,9 +57,9 @@ fn aborted_wherever_it_is() {
     let target = scene.target(ONE);
 
     let (_mount, seen) = published(&scene, &daemon, ONE);
-    stick(&daemon, ONE, &seen);
+    let stuck = stick(&daemon, ONE, &seen);
     assert_eq!(daemon.abort(ONE), Ok(()), "uppermost at its target");
-    assert_aborted(&daemon, ONE);
+    assert_aborted(&daemon, ONE, stuck);
     assert_eq!(mounts(&target).len(), 1, "it stays where it is");
     assert_eq!(daemon.abort(ONE), Ok(()), "twice is once");
 
@@ -90,17 +76,17 @@ fn aborted_wherever_it_is() {
     daemon.bind(ONE, &target).expect("binds");
     let cover = tempfile::tempdir().expect("a directory");
     mount_bind(cover.path(), &target).expect("covers");
-    stick(&daemon, ONE, &seen);
+    let stuck = stick(&daemon, ONE, &seen);
     assert_eq!(daemon.abort(ONE), Ok(()), "beneath another");
-    assert_aborted(&daemon, ONE);
+    assert_aborted(&daemon, ONE, stuck);
     unmount(&target, UnmountFlags::empty()).expect("uncovers");
     daemon.unbind(ONE, Unbind::Detach).expect("unbinds");
 
     let made = daemon.mount(ONE).expect("a connection");
     let seen = serve(made.device);
-    stick(&daemon, ONE, &seen);
+    let stuck = stick(&daemon, ONE, &seen);
     assert_eq!(daemon.abort(ONE), Ok(()), "bound nowhere");
-    assert_aborted(&daemon, ONE);
+    assert_aborted(&daemon, ONE, stuck);
 
     well(&daemon, TWO);
     let three = VolumeNumber(3);
@@ -115,11 +101,11 @@ fn aborted_by_a_hand_that_did_not_make_it() {
     rustix::process::kill_process(scene.hand(), rustix::process::Signal::KILL).expect("is there");
     scene.again().wait().expect("ours to reap");
     until("it is told", || daemon.last(ONE).is_ok());
-    stick(&daemon, ONE, &seen);
+    let stuck = stick(&daemon, ONE, &seen);
     let cover = tempfile::tempdir().expect("a directory");
     mount_bind(cover.path(), scene.target(ONE)).expect("covers");
     assert_eq!(daemon.abort(ONE), Ok(()));
-    assert_aborted(&daemon, ONE);
+    assert_aborted(&daemon, ONE, stuck);
     unmount(scene.target(ONE), UnmountFlags::empty()).expect("uncovers");
     well(&daemon, TWO);
 }

@@ -80,7 +80,10 @@ fn a_killed_hand_is_replaced() {
             Ok(vec![OpResult::Done])
         );
     }
-    scene.hand.unbind(ONE, Unbind::IfIdle).expect("unbinds");
+    // The last hand's sweep may be looking at it.
+    until("unbound", || {
+        scene.hand.unbind(ONE, Unbind::IfIdle) == Ok(())
+    });
     scene.hand.forget(ONE, true).expect("forgets");
     assert!(
         !target.exists(),
@@ -97,12 +100,7 @@ fn a_hand_killed_in_an_operation() {
         let hand = scene.hand.clone();
         std::thread::spawn(move || hand.run(ONE, CommitNumber(1), 0, &[ring("a")], SOON))
     };
-    until("under way", || {
-        scene
-            .hand
-            .last(ONE)
-            .is_ok_and(|progress| progress.running.is_some())
-    });
+    until("in the kernel", || seen.lock().is_holding());
     let hand = hand_of(std::process::id()).expect("a hand");
     send(hand, Signal::KILL);
     until("its first thread is dead", || is_gone(hand));

@@ -4,12 +4,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use livemount_hand::protocol::{
     Answer, Call, Control, MAX_MESSAGE, Reply, Request, SOCKET, Spoken, decode, encode,
 };
-use livemount_hand::{ClientOptions, Connection, Hand, HandError, Prepared, Reach, VolumeNumber};
+use livemount_hand::{
+    ClientOptions, CommitNumber, Connection, Hand, HandError, OpResult, Prepared, Reach,
+    Unfinished, VolumeNumber,
+};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -20,7 +25,8 @@ use rustix::net::{
 use rustix::process::Pid;
 use tempfile::TempDir;
 
-use crate::scene::{CALM, SOON, mounts, until};
+use crate::scene::{CALM, SOON, mounts, ring, until};
+use crate::server::{Seen, WRITE};
 
 /// A hand on a socket, with a folder for its targets.
 pub struct Apart {
@@ -187,4 +193,22 @@ impl Guest {
         let reply = (length > 0).then(|| decode::<Reply>(&buffer[..length]).expect("a reply"))?;
         Some((reply.seq, reply.outcome))
     }
+}
+
+/// What became of a ring that nobody answers, once somebody does.
+pub type Stuck = JoinHandle<Result<Vec<OpResult>, Unfinished>>;
+
+/// A ring that nobody answers, in the kernel by now.
+pub fn stick(daemon: &Hand, volume: VolumeNumber, seen: &Mutex<Seen>) -> Stuck {
+    seen.lock().hold = Some(WRITE);
+    let daemon = daemon.clone();
+    let stuck =
+        std::thread::spawn(move || daemon.run(volume, CommitNumber(1), 0, &[ring("a")], SOON));
+    until("in the kernel", || seen.lock().is_holding());
+    stuck
+}
+
+/// Whether it is said that something has not ended.
+pub fn goes_on(idle: &Result<(), HandError>) -> bool {
+    matches!(idle, Err(HandError::Stuck | HandError::Slow { .. }))
 }
