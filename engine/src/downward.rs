@@ -11,6 +11,7 @@ mod quote;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::object::{Bytes, Object};
@@ -191,7 +192,7 @@ pub enum ResourceError {
 }
 
 /// What a resource is counted in: `1m`, `1`, `1k`, `1Mi` …, in billionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divisor(i128);
 
 impl Divisor {

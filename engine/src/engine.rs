@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 pub use event::{Condition, Effect, Event, VolumeId};
 
-use crate::object::{Object, ObjectKey};
+use crate::object::{Bytes, Object, ObjectKey};
 use crate::render::{Refusal, Rendered, Warning, render};
-use crate::snapshot::{HashKey, Snapshot};
+use crate::snapshot::{HashKey, ObjectVersion, Snapshot};
 use crate::spec::Spec;
 
 /// The state machine.
@@ -78,6 +78,16 @@ impl Engine {
         let mut effects = Vec::new();
         match event {
             Event::Publish { volume, spec } => self.publish(&volume, &spec, &mut effects),
+            Event::TakeOver {
+                volume,
+                spec,
+                shown,
+            } => {
+                let volume_of = Volume::taken_over(spec.clone(), &shown);
+                self.volumes.insert(volume.clone(), volume_of);
+                self.watch(&volume, &spec, &mut effects);
+                self.refresh(&volume, &mut effects);
+            }
             Event::Unpublish { volume } => {
                 if let Some(Volume { spec, .. }) = self.volumes.remove(&volume) {
                     self.unwatch(&volume, spec.objects(), &mut effects);
@@ -124,6 +134,15 @@ impl Engine {
                 None
             }
         };
+        self.watch(id, spec, effects);
+        self.refresh(id, effects);
+        if let Some(former) = former {
+            let unused = &former.objects() - &spec.objects();
+            self.unwatch(id, unused, effects);
+        }
+    }
+
+    fn watch(&mut self, id: &VolumeId, spec: &Spec, effects: &mut Vec<Effect>) {
         for key in spec.objects() {
             let watched = self.watched.entry(key.clone()).or_insert_with(|| {
                 effects.push(Effect::Watch(key.clone()));
@@ -135,11 +154,6 @@ impl Engine {
                 watched.truth = Truth::Unknown;
                 effects.push(Effect::Watch(key.clone()));
             }
-        }
-        self.refresh(id, effects);
-        if let Some(former) = former {
-            let unused = &former.objects() - &spec.objects();
-            self.unwatch(id, unused, effects);
         }
     }
 
@@ -240,6 +254,22 @@ impl Volume {
         }
     }
 
+    /// One that shows this already. Of the immutable objects in it, it has what it shows of them: it never
+    /// asks for more.
+    fn taken_over(spec: Spec, shown: &Arc<Snapshot>) -> Self {
+        let frozen = shown.objects.iter().enumerate();
+        let frozen = frozen.filter(|(_, object)| object.immutable);
+        let frozen = frozen.map(|(index, object)| {
+            let frozen = Arc::new(shown_of(&spec, shown, index, object));
+            (object.key.clone(), frozen)
+        });
+        Self {
+            frozen: frozen.collect(),
+            latest: Some(Arc::clone(shown)),
+            ..Self::new(spec)
+        }
+    }
+
     fn show(&mut self, id: &VolumeId, rendered: Rendered, effects: &mut Vec<Effect>) {
         let volume = || id.clone();
         let Rendered { snapshot, warnings } = rendered;
@@ -281,6 +311,37 @@ impl Volume {
             Condition::Refused(refusal) => Effect::Refused { volume, refusal },
         });
     }
+}
+
+/// An object, as far as a snapshot shows it. A value that another one hides is empty: it is hidden again.
+fn shown_of(spec: &Spec, shown: &Snapshot, index: usize, version: &ObjectVersion) -> Object {
+    let mut data = BTreeMap::new();
+    let sources = spec.sources.iter();
+    for source in sources.filter(|source| source.object == version.key) {
+        for item in &source.items {
+            data.entry(item.key.clone())
+                .or_insert_with(|| Bytes::from(""));
+        }
+    }
+    let sources = spec.sources.iter();
+    for source in sources.filter(|source| source.object == version.key) {
+        for (path, entry) in &shown.entries {
+            let Some(file) = entry.as_file().filter(|file| file.object == index) else {
+                continue;
+            };
+            let mut items = source.items.iter();
+            let key = if source.items.is_empty() {
+                Some(path.as_str())
+            } else {
+                let item = items.find(|item| item.path == *path);
+                item.map(|item| item.key.as_str())
+            };
+            if let Some(key) = key {
+                data.insert(key.to_owned(), file.bytes.clone());
+            }
+        }
+    }
+    Object::shown(version, data)
 }
 
 #[cfg(test)]

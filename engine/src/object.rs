@@ -11,9 +11,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::shorten::{IN_A_SENTENCE, shorten};
+use crate::snapshot::ObjectVersion;
 
 /// The most bytes that the values of one object may hold together, in bytes (1 MiB): `MaxSecretSize`
 /// of kubernetes `core/v1/types.go`. Keys are not counted, as in the API.
@@ -71,7 +73,7 @@ impl From<Vec<u8>> for Bytes {
 }
 
 /// Which kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// `v1/ConfigMap`
     ConfigMap,
@@ -93,7 +95,8 @@ impl fmt::Display for Kind {
 
 /// Which source an object comes from. Opaque here: who reads sources names them, and two objects that
 /// differ in nothing else are two.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Origin(Cow<'static, str>);
 
 impl Origin {
@@ -115,6 +118,12 @@ impl From<String> for Origin {
     }
 }
 
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.0.into_owned()
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -122,7 +131,7 @@ impl fmt::Display for Origin {
 }
 
 /// What names an object. Shown as `ConfigMap default/app`: people know where they have it from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
     /// The object's kind.
     pub kind: Kind,
@@ -196,6 +205,18 @@ impl Object {
             immutable: false,
             received: None,
             data: fields,
+        }
+    }
+
+    /// What a snapshot shows of an object, which was checked when it was rendered.
+    pub(crate) fn shown(version: &ObjectVersion, data: BTreeMap<String, Bytes>) -> Self {
+        Self {
+            key: version.key.clone(),
+            uid: version.uid.clone(),
+            resource_version: version.resource_version.clone(),
+            immutable: version.immutable,
+            received: version.received,
+            data,
         }
     }
 

@@ -8,6 +8,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The longest path, in bytes (`maxPathLength`, `atomic_writer.go`).
@@ -17,8 +18,23 @@ pub const MAX_NAME_LEN: usize = 255;
 
 /// A clean relative path: no empty, `.` or `..` element. Cheap to clone. Orders parents before their
 /// children.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RelPath(Arc<str>);
+
+impl TryFrom<String> for RelPath {
+    type Error = PathError;
+
+    fn try_from(path: String) -> Result<Self, PathError> {
+        Self::new(&path)
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.as_str().to_owned()
+    }
+}
 
 impl RelPath {
     /// Checks and cleans a path: `a//b/./c/` becomes `a/b/c`.

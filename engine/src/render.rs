@@ -225,6 +225,7 @@ fn version(object: &Object) -> ObjectVersion {
         key: object.key.clone(),
         uid: object.uid.clone(),
         resource_version: object.resource_version.clone(),
+        immutable: object.immutable,
         received: object.received,
     }
 }

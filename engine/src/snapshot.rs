@@ -104,6 +104,8 @@ pub struct ObjectVersion {
     pub uid: Option<String>,
     /// Its version in its source's words.
     pub resource_version: Option<String>,
+    /// Whether the object says that it will never change.
+    pub immutable: bool,
     /// When its source learned of this version, where it is one that is told of versions.
     pub received: Option<SystemTime>,
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::downward::Divisor;
@@ -12,8 +13,23 @@ use crate::path::RelPath;
 
 /// Permission bits of a file, 0 to 0o777; no set-user-id, set-group-id or sticky bit
 /// (`ValidateMode`, kubernetes `validation.go`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Mode(u16);
+
+impl TryFrom<u32> for Mode {
+    type Error = ModeError;
+
+    fn try_from(bits: u32) -> Result<Self, ModeError> {
+        Self::new(bits)
+    }
+}
+
+impl From<Mode> for u32 {
+    fn from(mode: Mode) -> Self {
+        mode.0.into()
+    }
+}
 
 impl Mode {
     /// What the API sets where nothing is said: 0644 (`defaults.go`).
@@ -43,7 +59,7 @@ impl Mode {
 pub struct ModeError(pub u32);
 
 /// One key of an object put at a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// The key in the object; of a Pod, what [`downward`](crate::downward) calls a field.
     pub key: String,
@@ -56,7 +72,7 @@ pub struct Item {
 }
 
 /// One object that a volume shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Which object.
     pub object: ObjectKey,
@@ -68,7 +84,7 @@ pub struct Source {
 
 /// What a volume asks for. Later sources overwrite earlier ones on an equal path, as in a projected
 /// volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// The objects, in order.
     pub sources: Vec<Source>,

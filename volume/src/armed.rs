@@ -82,11 +82,16 @@ impl Change {
 pub(crate) struct Armed {
     pub(crate) changes: Arc<[Change]>,
     pub(crate) done: usize,
+    /// The last one that was done may be asked for again: its answer may have died with who gave it.
+    pub(crate) unsure: bool,
 }
 
 impl Armed {
     pub(crate) fn arm(&mut self, changes: Arc<[Change]>) {
-        *self = Self { changes, done: 0 };
+        *self = Self {
+            changes,
+            ..Self::default()
+        };
     }
 
     pub(crate) fn disarm(&mut self) {
@@ -100,6 +105,13 @@ impl Armed {
 
     pub(crate) fn advance(&mut self) {
         self.done += 1;
+        self.unsure = false;
+    }
+
+    /// The change that was done last, where it may be asked for again.
+    pub(crate) fn repeated(&self) -> Option<&Change> {
+        let last = self.done.checked_sub(1).filter(|_| self.unsure)?;
+        self.changes.get(last)
     }
 
     /// Whether a new `..data` is still to come.
@@ -109,6 +121,15 @@ impl Armed {
 
     /// Whether this file's ring is live.
     pub(crate) fn rings(&self, file: Inode) -> bool {
-        matches!(self.live(), Some(Change::Ring { ino, .. }) if *ino == file)
+        rings(self.live(), file)
     }
+
+    /// Whether this file's ring was done last, and may be asked for again.
+    pub(crate) fn rang(&self, file: Inode) -> bool {
+        rings(self.repeated(), file)
+    }
+}
+
+fn rings(change: Option<&Change>, file: Inode) -> bool {
+    matches!(change, Some(Change::Ring { ino, .. }) if *ino == file)
 }

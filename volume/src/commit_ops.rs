@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use livemount_engine::diff::Plan;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Digest, Entry, Snapshot};
+use serde::{Deserialize, Serialize};
 
 use crate::armed::Change;
 use crate::error::FsError;
@@ -17,14 +18,14 @@ use crate::now::Monotonic;
 use crate::number::{Inode, VersionNumber};
 use crate::park::{Drain, DrainReport, Park};
 use crate::staging::node;
-use crate::state::State;
+use crate::state::{Committing, State};
 use crate::tree::Content;
 
 /// How much longer than its drain a commit may hold opens back.
 const PARK_BEYOND_DRAIN: Duration = Duration::from_secs(1);
 
 /// What a commit does beyond its own events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compat {
     /// Nothing.
     #[default]
@@ -95,6 +96,7 @@ impl State {
             });
         }
         self.drain = Some(Drain { began: now, until });
+        self.committing = Committing::Begun;
         parked_until
     }
 
@@ -199,6 +201,7 @@ impl State {
         self.committed = mtime;
         let changes: Arc<[Change]> = changes.into();
         self.armed.arm(Arc::clone(&changes));
+        self.committing = Committing::Swapped;
         Ok(Swapped {
             version,
             mtime,
@@ -226,9 +229,14 @@ impl State {
         }
     }
 
-    /// Takes back what a swap that failed has staged.
+    /// Gives up a commit that has made nothing current. What its swap has staged is taken back, and whom its
+    /// drain waits for has not had his delay: the next commit waits for him.
     pub fn abandon(&mut self) {
         self.unstage();
+        if self.drain.take().is_some() {
+            self.handles.give_up_drain();
+        }
+        self.committing = Committing::No;
     }
 
     /// Ends the commit that the last swap made current. `failed` are its changes that could not be
@@ -237,6 +245,7 @@ impl State {
     pub fn finish(&mut self, failed: &[Change]) -> usize {
         self.armed.disarm();
         self.unstage();
+        self.committing = Committing::No;
         let next = Arc::clone(&self.current);
         self.shown = if failed.is_empty() {
             next

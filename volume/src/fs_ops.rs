@@ -82,6 +82,8 @@ pub struct ReadAnswer {
     pub bytes: Bytes,
     /// The part that was asked for.
     pub part: Range<usize>,
+    /// Whether the handle was read to its end now, for the first time.
+    pub ended: bool,
     /// Whether the drain waits for nobody any more.
     pub drained: bool,
 }
@@ -210,7 +212,7 @@ impl State {
         let Content::File(bytes) = &self.tree.get(ino)?.content else {
             return Err(FsError::IsDir);
         };
-        if write && !self.armed.rings(ino) {
+        if write && !self.armed.rings(ino) && !self.armed.rang(ino) {
             return Err(FsError::ReadOnly);
         }
         let bytes = (!write).then(|| bytes.clone());
@@ -239,10 +241,10 @@ impl State {
     ) -> Result<ReadAnswer, FsError> {
         let (offset, size) = range;
         let end = offset.saturating_add(size.into());
-        let (bytes, drained) = match reader {
+        let (bytes, ended, drained) = match reader {
             Reader::Handle => self.handles.read(handle, ino, end)?,
             Reader::PageCache => match &self.tree.get(ino)?.content {
-                Content::File(bytes) => (bytes.clone(), false),
+                Content::File(bytes) => (bytes.clone(), false, false),
                 Content::Dir(_) | Content::Dotdata => return Err(FsError::IsDir),
             },
         };
@@ -251,6 +253,7 @@ impl State {
         Ok(ReadAnswer {
             bytes,
             part,
+            ended,
             drained,
         })
     }
@@ -315,6 +318,9 @@ impl State {
     ///
     /// [`FsError::ReadOnly`], unless this very ring is armed.
     pub fn ring(&mut self, ino: Inode) -> Result<Attr, FsError> {
+        if self.armed.rang(ino) && !self.armed.rings(ino) {
+            return self.attr(ino);
+        }
         if !self.armed.rings(ino) {
             return Err(FsError::ReadOnly);
         }
@@ -331,13 +337,19 @@ impl State {
         if from.1 == DOTDATA {
             return self.rename_dotdata(from, to);
         }
-        let live = matches!(self.armed.live(), Some(Change::Rename { path, stage, parent })
-            if from == (self.tree.stage, stage) && to == (*parent, path.name()));
-        self.change(live, |tree, now| tree.rename(from, to, now))
+        let stage_folder = self.tree.stage;
+        let this = |change: &Change| {
+            matches!(change, Change::Rename { path, stage, parent }
+                if from == (stage_folder, stage) && to == (*parent, path.name()))
+        };
+        self.change(this, |tree, now| tree.rename(from, to, now))
     }
 
     fn rename_dotdata(&mut self, from: (Inode, &str), to: (Inode, &str)) -> Result<(), FsError> {
         let places = ((self.tree.stage, DOTDATA), (self.tree.files, DOTDATA));
+        if self.armed.repeated() == Some(&Change::Dotdata) && (from, to) == places {
+            return Ok(());
+        }
         if self.armed.live() != Some(&Change::Dotdata) || (from, to) != places {
             return Err(FsError::ReadOnly);
         }
@@ -352,9 +364,11 @@ impl State {
     ///
     /// [`FsError::ReadOnly`], unless this very removal is armed.
     pub fn unlink(&mut self, folder: Inode, leaf: &str) -> Result<(), FsError> {
-        let live = matches!(self.armed.live(), Some(Change::Unlink { path, parent })
-            if (folder, leaf) == (*parent, path.name()));
-        self.change(live, |tree, now| {
+        let this = |change: &Change| {
+            matches!(change, Change::Unlink { path, parent }
+                if (folder, leaf) == (*parent, path.name()))
+        };
+        self.change(this, |tree, now| {
             tree.remove(folder, leaf, FileType::File, now)
         })
     }
@@ -365,21 +379,28 @@ impl State {
     ///
     /// [`FsError::ReadOnly`], unless this very removal is armed; [`FsError::NotEmpty`].
     pub fn rmdir(&mut self, folder: Inode, leaf: &str) -> Result<(), FsError> {
-        let live = matches!(self.armed.live(), Some(Change::Rmdir { path, parent })
-            if (folder, leaf) == (*parent, path.name()));
-        self.change(live, |tree, now| {
+        let this = |change: &Change| {
+            matches!(change, Change::Rmdir { path, parent }
+                if (folder, leaf) == (*parent, path.name()))
+        };
+        self.change(this, |tree, now| {
             tree.remove(folder, leaf, FileType::Dir, now)
         })
     }
 
-    /// Does the live change of a name, and moves on to the next.
+    /// Does the live change of a name, where it is `this`, and moves on to the next. The one before it, where
+    /// its answer may not have reached the kernel, is done already.
     fn change(
         &mut self,
-        live: bool,
+        this: impl Fn(&Change) -> bool,
         change: impl FnOnce(&mut Tree, SystemTime) -> Result<(), FsError>,
     ) -> Result<(), FsError> {
-        if !live {
-            return Err(FsError::ReadOnly);
+        if !self.armed.live().is_some_and(&this) {
+            return if self.armed.repeated().is_some_and(this) {
+                Ok(())
+            } else {
+                Err(FsError::ReadOnly)
+            };
         }
         change(&mut self.tree, self.committed)?;
         self.armed.advance();
@@ -396,11 +417,17 @@ impl State {
             .collect()
     }
 
+    /// Until when opens are held back, where any are: then it is time for [`State::unpark`], whatever the
+    /// commit does.
+    pub fn parks_until(&self) -> Option<Monotonic> {
+        self.park.as_ref().map(|park| park.until)
+    }
+
     /// Lets parked opens go whose time is over.
     #[must_use = "each that is let go waits for its answer"]
     pub fn unpark_due(&mut self, now: Now) -> LetGo {
-        match &self.park {
-            Some(park) if park.until <= now.monotonic => self.unpark(now),
+        match self.parks_until() {
+            Some(until) if until <= now.monotonic => self.unpark(now),
             _ => Vec::new(),
         }
     }

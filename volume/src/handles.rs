@@ -19,7 +19,7 @@ pub(crate) const FRESH: Duration = Duration::from_secs(1);
 
 /// How much of the past open handles may keep (promise 3). Beyond either limit the oldest
 /// version is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
     /// The most older versions.
     pub versions: usize,
@@ -42,7 +42,7 @@ impl Default for Pins {
 }
 
 /// What an open gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The handle's number: version in the high half, a serial number in the low one.
     pub number: HandleNumber,
@@ -145,24 +145,26 @@ impl Handles {
         number
     }
 
-    /// The pinned contents of a handle. Tells whether the drain waits for nobody any more.
+    /// The pinned contents of a handle. Tells whether it was read to its end now, for the first time, and
+    /// whether the drain waits for nobody any more.
     pub(crate) fn read(
         &mut self,
         number: HandleNumber,
         ino: Inode,
         end: u64,
-    ) -> Result<(Bytes, bool), FsError> {
+    ) -> Result<(Bytes, bool, bool), FsError> {
         let handle = self.open.get_mut(&number).ok_or(FsError::Stale)?;
         if handle.ino != ino {
             return Err(FsError::Stale);
         }
         let bytes = handle.bytes.clone().ok_or(FsError::Stale)?;
-        let mut drained = false;
+        let (mut ended, mut drained) = (false, false);
         if end >= bytes.len() as u64 {
             let former = std::mem::replace(&mut handle.phase, Phase::Finished);
+            ended = former != Phase::Finished;
             drained = former == Phase::Delaying && self.one_less();
         }
-        Ok((bytes, drained))
+        Ok((bytes, ended, drained))
     }
 
     /// Closes a handle. Tells whether the drain waits for nobody any more.
@@ -216,6 +218,15 @@ impl Handles {
         }
         self.delaying = 0;
         unread
+    }
+
+    /// Takes back what [`Handles::begin_drain`] has marked.
+    pub(crate) fn give_up_drain(&mut self) {
+        let delaying = |handle: &&mut Handle| handle.phase == Phase::Delaying;
+        for handle in self.open.values_mut().filter(delaying) {
+            handle.phase = Phase::Unread;
+        }
+        self.delaying = 0;
     }
 
     /// How many handles and folders hold a version.

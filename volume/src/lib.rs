@@ -18,12 +18,14 @@ mod fs_ops;
 mod handles;
 mod history;
 mod inodes;
+mod journal;
 mod now;
 mod number;
 mod park;
 mod record;
 mod staging;
 mod state;
+mod takeover;
 mod tree;
 mod version_dirs;
 
@@ -34,11 +36,14 @@ pub use fs_ops::{Attr, Label, Listed, Looked, ReadAnswer};
 pub use handles::{Opened, Pins, Reader};
 pub use history::Served;
 pub use inodes::{FileType, ROOT};
+pub use journal::{
+    Answered, Moment, ParkedOpen, Replay, Replayed, RequestNumber, SnapshotRecord, Step,
+};
 pub use now::{Monotonic, Now};
 pub use number::{HandleNumber, Inode, Ticket, VersionNumber};
 pub use park::{DrainReport, LetGo, OpenAnswer};
-pub use record::{FORMAT, Record, RecordError};
-pub use state::State;
+pub use record::{FORMAT, Record, RecordError, Wall};
+pub use state::{Committing, State};
 pub use version_dirs::DOTDATA;
 
 #[cfg(test)]

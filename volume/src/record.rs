@@ -11,6 +11,9 @@
 mod read;
 mod write;
 
+pub(crate) use read::read_snapshot;
+pub(crate) use write::write_snapshot;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use thiserror::Error;
 use crate::handles::Phase;
 use crate::inodes::FileType;
 use crate::number::{HandleNumber, Inode, Ticket, VersionNumber};
+use crate::state::Committing;
 
 /// The form in which records are written. Another one for every change of what they hold.
 pub const FORMAT: u32 = 1;
@@ -42,11 +46,21 @@ pub struct Record {
     handles: Handles,
     changes: Vec<Change>,
     done: u64,
+    /// The last one that was done may be asked for again.
+    unsure: bool,
     drain: Option<Drain>,
     park: Option<Park>,
+    committing: Committing,
     next_ticket: u64,
     version_dirs: VersionDirs,
     history: Vec<Served>,
+}
+
+impl Record {
+    /// How long each of the contents is that belong beside it, in bytes.
+    pub fn lengths(&self) -> &[u64] {
+        &self.contents
+    }
 }
 
 /// A place in a table: `Record::snapshots`, or the contents beside the record.
@@ -64,7 +78,7 @@ impl fmt::Debug for Key {
 
 /// A time of day, before 1970 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Wall {
+pub struct Wall {
     seconds: i64,
     nanoseconds: u32,
 }
@@ -74,7 +88,7 @@ struct Wall {
 struct Moment(i64);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Snapshot {
+pub(crate) struct Snapshot {
     entries: Vec<(String, Entry)>,
     objects: Vec<Object>,
     root_mode: u16,
@@ -110,6 +124,7 @@ struct Object {
     origin: String,
     uid: Option<String>,
     resource_version: Option<String>,
+    immutable: bool,
     received: Option<Wall>,
 }
 

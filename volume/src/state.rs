@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{HashKey, Snapshot};
+use serde::{Deserialize, Serialize};
 
 use crate::armed::Armed;
 use crate::handles::{Handles, Pins};
@@ -19,6 +20,17 @@ use crate::staging::plant;
 use crate::tree::Tree;
 use crate::version_dirs::VersionDirs;
 
+/// How far the commit under way has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Committing {
+    /// There is none.
+    No,
+    /// It was begun; nothing of it can be seen.
+    Begun,
+    /// Its bytes are current, and not all of it was told.
+    Swapped,
+}
+
 /// One volume.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -28,6 +40,7 @@ pub struct State {
     /// From the begin of a commit to the end of its drain.
     pub(crate) drain: Option<Drain>,
     pub(crate) park: Option<Park>,
+    pub(crate) committing: Committing,
     /// The ticket of the next open that is parked.
     pub(crate) next_ticket: u64,
     /// The number of the current version.
@@ -59,6 +72,7 @@ impl State {
             armed: Armed::default(),
             drain: None,
             park: None,
+            committing: Committing::No,
             next_ticket: 0,
             version: VersionNumber::FIRST,
             current: Arc::clone(&first),

@@ -1,6 +1,7 @@
 //! The volume on plain data: no mount, no kernel, no thread, and a clock that the test sets.
 
 mod fixture;
+mod successor;
 
 use std::time::{Duration, SystemTime};
 
@@ -399,4 +400,21 @@ fn a_parked_open_comes_out_once_with_what_is_current_then() {
     }
     fixture.volume.unpark();
     assert!(fixture.volume.answered.borrow().is_empty(), "once");
+}
+
+#[test]
+fn a_former_version_is_let_go_when_its_name_is_gone() {
+    let fixture = Fixture::new(&[("a", "old")]);
+    fixture.commit(&[("a", "new!")]);
+    let retired = fixture.volume.now().monotonic;
+    let later = Monotonic(retired.0 + Duration::from_secs(2));
+    let holds_old = || {
+        let (_, contents) = fixture.volume.ask(|state| state.record(later));
+        contents.iter().any(|bytes| &**bytes == b"old")
+    };
+    let forget = |now| fixture.volume.ask(|state| state.forget_former(now)).len();
+    assert_eq!(forget(retired), 0, "who has read ..data still gets there");
+    assert!(holds_old());
+    assert_eq!(forget(later), 1);
+    assert!(!holds_old());
 }

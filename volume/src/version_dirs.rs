@@ -246,6 +246,18 @@ impl State {
         });
     }
 
+    /// Lets go of the former versions that nobody can find by name any more. They come back, to be dropped
+    /// where no lock is held. It shows in nothing that can be asked.
+    #[must_use = "to be dropped where no lock is held"]
+    pub fn forget_former(&mut self, now: Monotonic) -> Vec<Arc<Snapshot>> {
+        let recent = std::mem::take(&mut self.version_dirs.recent);
+        let (fresh, gone): (VecDeque<_>, VecDeque<_>) = recent
+            .into_iter()
+            .partition(|former| now.since(former.retired) < GRACE);
+        self.version_dirs.recent = fresh;
+        gone.into_iter().map(|former| former.snapshot).collect()
+    }
+
     /// The names `..<n>` of folders that nobody can find any more, though the kernel may still have them in
     /// its cache: looking at one makes it forget, unless somebody holds it.
     pub fn expired_version_dirs(&self, now: Monotonic) -> Vec<String> {

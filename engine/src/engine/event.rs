@@ -5,14 +5,29 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::object::{Object, ObjectKey};
 use crate::render::{Refusal, Warning};
 use crate::snapshot::Snapshot;
 use crate::spec::Spec;
 
 /// What names a volume for its whole life. Cheap to clone; its text has no meaning here.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct VolumeId(Arc<str>);
+
+impl From<String> for VolumeId {
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<VolumeId> for String {
+    fn from(id: VolumeId) -> Self {
+        id.as_str().to_owned()
+    }
+}
 
 impl VolumeId {
     /// Takes the name as it is.
@@ -48,6 +63,16 @@ pub enum Event {
         volume: VolumeId,
         /// What it asks for.
         spec: Spec,
+    },
+    /// A volume is wanted that shows something already, as another process left it. It shows that until
+    /// what it asks for has been read.
+    TakeOver {
+        /// The volume.
+        volume: VolumeId,
+        /// What it asks for.
+        spec: Spec,
+        /// What it shows.
+        shown: Arc<Snapshot>,
     },
     /// A volume is no longer wanted. An unknown one is none.
     Unpublish {

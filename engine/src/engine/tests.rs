@@ -393,3 +393,64 @@ fn two_keys_that_differ_in_their_origin_alone_are_two_objects() {
     engine.handle(Event::Deleted(theirs.key));
     assert_eq!(shown(&engine), b"32", "one that is missing changes nothing");
 }
+
+/// Another process goes on with what this one shows of `v`.
+fn taken_over(run: &Run, sources: Vec<Source>) -> (Run, Vec<String>) {
+    let shown = Arc::clone(run.latest("v"));
+    let mut next = Run::new();
+    let told = next.hear(Event::TakeOver {
+        volume: VolumeId::new("v"),
+        spec: spec(sources),
+        shown,
+    });
+    (next, told)
+}
+
+#[test]
+fn a_volume_that_is_taken_over_shows_what_it_showed_until_all_was_read() {
+    let sources = || vec![source("a", &[]), optional(source("b", &[]))];
+    let mut run = Run::new();
+    run.publish("v", sources());
+    run.hear(Event::Deleted(config_map("b")));
+    run.apply("a", &[("k", "1")]);
+    let (mut next, told) = taken_over(&run, sources());
+    assert_eq!(told, ["watch a", "watch b"]);
+    assert_eq!(next.latest("v").digest, run.latest("v").digest);
+    // Read again, it is the same: nothing to commit.
+    assert_eq!(next.apply("a", &[("k", "1")]), NONE);
+    assert_eq!(next.hear(Event::Deleted(config_map("b"))), NONE);
+    assert_eq!(next.apply("a", &[("k", "2")]), ["commit v k=2"]);
+    // One that it shows cannot go away.
+    assert_eq!(
+        next.delete("a"),
+        ["refused v: ConfigMap default/a does not exist"]
+    );
+}
+
+#[test]
+fn an_immutable_object_stays_as_shown_across_a_take_over() {
+    for items in [&[][..], &[("k", "there/is")][..]] {
+        let sources = || vec![source("a", items), optional(source("b", &[]))];
+        let mut run = Run::new();
+        run.publish("v", sources());
+        run.hear(Event::Deleted(config_map("b")));
+        run.hear(immutable("a", &[("k", "1")]));
+        let before = run.latest("v").digest;
+        let (mut next, _) = taken_over(&run, sources());
+        // Deleted and made anew while nobody looked.
+        next.hear(Event::Deleted(config_map("b")));
+        next.hear(immutable("a", &[("k", "2")]));
+        assert_eq!(next.latest("v").digest, before);
+        // The other objects of the volume go on.
+        next.apply("b", &[("l", "1")]);
+        assert_eq!(next.latest("v").files().count(), 2);
+        let frozen = |(_, file): (_, &crate::snapshot::File)| *file.bytes == *b"1";
+        assert_eq!(
+            next.latest("v")
+                .files()
+                .filter(|file| frozen(*file))
+                .count(),
+            2
+        );
+    }
+}

@@ -51,6 +51,16 @@ impl Model {
             Event::Publish { volume, spec } => {
                 self.specs.insert(volume, spec);
             }
+            Event::TakeOver {
+                volume,
+                spec,
+                shown,
+            } => {
+                let (root, gid) = (shown.root_mode, shown.gid);
+                let shows = (files(&shown), folders(&shown), root, gid);
+                self.shown.insert(volume.clone(), shows);
+                self.specs.insert(volume, spec);
+            }
             Event::Unpublish { volume } => {
                 self.specs.remove(&volume);
                 self.shown.remove(&volume);

@@ -65,9 +65,11 @@ impl State {
             armed: Armed {
                 changes: changes.collect::<Result<_, _>>()?,
                 done: number(record.done)?,
+                unsure: record.unsure,
             },
             drain: record.drain.map(|drain| reader.drain(drain)),
             park: record.park.map(|park| reader.park(park)),
+            committing: record.committing,
             next_ticket: record.next_ticket,
             version: record.version,
             current: reader.snapshot(record.current)?,
@@ -249,6 +251,26 @@ fn path(path: &str) -> Result<RelPath, RecordError> {
     }
 }
 
+/// A snapshot alone, with its contents.
+pub(crate) fn read_snapshot(
+    record: Snapshot,
+    contents: &[Bytes],
+) -> Result<snapshot::Snapshot, RecordError> {
+    let reader = Reader {
+        now: Monotonic(Duration::ZERO),
+        contents,
+        snapshots: Vec::new(),
+    };
+    reader.read(record)
+}
+
+impl Wall {
+    /// The time that was written.
+    pub(crate) fn time(self) -> Result<SystemTime, RecordError> {
+        wall(self)
+    }
+}
+
 fn wall(at: Wall) -> Result<SystemTime, RecordError> {
     let seconds = Duration::from_secs(at.seconds.unsigned_abs());
     let whole = if at.seconds >= 0 {
@@ -322,6 +344,7 @@ fn object(version: Object) -> Result<ObjectVersion, RecordError> {
         },
         uid: version.uid,
         resource_version: version.resource_version,
+        immutable: version.immutable,
         received: version.received.map(wall).transpose()?,
     })
 }

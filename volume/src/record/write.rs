@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use livemount_engine::object::{self, Bytes};
 use livemount_engine::path::RelPath;
@@ -32,6 +32,7 @@ impl State {
             armed,
             drain,
             park,
+            committing,
             next_ticket,
             version,
             current,
@@ -77,8 +78,10 @@ impl State {
             handles,
             changes: armed.changes.iter().map(change).collect(),
             done: armed.done as u64,
+            unsure: armed.unsure,
             drain,
             park,
+            committing: *committing,
             next_ticket: *next_ticket,
             version_dirs,
             history: history.0.iter().map(served).collect(),
@@ -287,6 +290,23 @@ fn text(path: &RelPath) -> String {
     path.as_str().to_owned()
 }
 
+impl From<SystemTime> for Wall {
+    fn from(at: SystemTime) -> Self {
+        wall(at)
+    }
+}
+
+/// A snapshot alone, and its contents.
+pub(crate) fn write_snapshot(snapshot: &Arc<snapshot::Snapshot>) -> (Snapshot, Vec<Bytes>) {
+    let mut writer = Writer {
+        now: Monotonic(Duration::ZERO),
+        contents: Contents::default(),
+        snapshots: Vec::new(),
+    };
+    let record = writer.write(snapshot);
+    (record, writer.contents.list)
+}
+
 fn wall(at: SystemTime) -> Wall {
     let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     match at.duration_since(UNIX_EPOCH) {
@@ -362,6 +382,7 @@ fn object(version: &ObjectVersion) -> Object {
             },
         uid,
         resource_version,
+        immutable,
         received,
     } = version;
     Object {
@@ -375,6 +396,7 @@ fn object(version: &ObjectVersion) -> Object {
         origin: origin.as_str().to_owned(),
         uid: uid.clone(),
         resource_version: resource_version.clone(),
+        immutable: *immutable,
         received: received.map(wall),
     }
 }

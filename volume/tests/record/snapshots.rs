@@ -46,6 +46,7 @@ pub fn snapshot(files: &[(&str, u8)]) -> Arc<Snapshot> {
                 origin: Origin::named("test"),
             },
             uid: None,
+            immutable: false,
             resource_version: Some(what.to_string()),
             received: None,
         }],
