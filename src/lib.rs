@@ -6,10 +6,13 @@
 //! answers the kernel from it. The hand (a crate and a process of its own) alone touches mounts.
 //! docs/ARCHITECTURE.md is the map.
 
+pub mod abort;
 pub mod backoff;
+pub mod caretake;
 pub mod cli;
 pub mod daemon;
 pub mod fs;
+pub mod kept;
 pub mod mount;
 pub mod node;
 pub mod observe;
@@ -19,6 +22,7 @@ pub mod report;
 pub mod served;
 pub mod source;
 pub mod status;
+pub mod store;
 pub mod volume_source;
 pub mod volumes;
 pub mod yaml;

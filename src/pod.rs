@@ -3,8 +3,10 @@
 //! The one place that knows how a pod's volume is called, in both directions: who asks for the volumes of
 //! a pod must recognise the names that were given.
 
+use serde::{Deserialize, Serialize};
+
 /// A pod, as the kubelet told it (`getPodInfoAttrs`, kubernetes `pkg/volume/csi/csi_util.go`).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodRef {
     /// Its namespace.
     pub namespace: String,

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
+use std::time::Duration;
 
 use livemount::source::manifest::{self, LocatedObject, ManifestError};
 use livemount::volume_source::{self, Scope, VolumeSourceError, VolumeSourceType};
@@ -19,6 +20,8 @@ use livemount_engine::spec::{Source, Spec};
 use livemount_hand::protocol::{
     Call, Control, MAX_MESSAGE, Reply, Request, Spoken, decode, encode,
 };
+use livemount_keeper::message::{self, Request as Asked};
+use livemount_volume::{Answered, Monotonic, Record, Replay, State};
 
 const KEY: HashKey = HashKey([7; 16]);
 const NAMESPACE: &str = "default";
@@ -302,4 +305,84 @@ fn bare(part: &str) -> bool {
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
         && !part.starts_with('-')
         && !part.ends_with('-')
+}
+
+/// Lines are read or refused; what is read can be written, and is the same when it is read again. What they
+/// ask for names exactly as many descriptors as came with them.
+pub fn keeper(bytes: &[u8]) {
+    let Ok(lines) = message::read(bytes) else {
+        return;
+    };
+    let written = message::write(&lines);
+    // The end of the last line may have been missing.
+    assert!(written.len() <= bytes.len() + 1);
+    assert_eq!(message::read(&written).as_ref(), Ok(&lines));
+    for beside in [0, 1, 2, 3, message::MAX_DESCRIPTORS] {
+        let Ok(asked) = message::requests(&lines, beside) else {
+            continue;
+        };
+        let wanted = asked.iter().map(|request| match request {
+            Asked::Store(names) => names.len(),
+            Asked::Barrier(_) => 1,
+            _ => 0,
+        });
+        assert_eq!(wanted.sum::<usize>(), beside, "{asked:?}");
+        for name in asked.iter().flat_map(|request| match request {
+            Asked::Store(names) | Asked::Remove(names) => &names[..],
+            _ => &[],
+        }) {
+            let text = name.as_str();
+            assert!((1..=255).contains(&text.len()) && !text.contains(':'));
+            assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+        }
+    }
+}
+
+/// A volume's record and its journal: how long the record is (4 bytes), the record, and steps, each behind its
+/// length (2 bytes). What is read is a volume, or an error, and what it became can be written down and
+/// read again.
+pub fn record(bytes: &[u8]) {
+    /// More than any record of the corpus speaks of.
+    const MOST: u64 = 1 << 16;
+    let now = Monotonic(Duration::from_secs(1000));
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+        return;
+    };
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let Some((written, mut steps)) = rest.split_at_checked(length) else {
+        return;
+    };
+    let Ok(record) = postcard::from_bytes::<Record>(written) else {
+        return;
+    };
+    let lengths = record.lengths();
+    if lengths
+        .iter()
+        .try_fold(0, |sum: u64, length| sum.checked_add(*length))
+        > Some(MOST)
+    {
+        return;
+    }
+    let content = |length: &u64| Bytes::from(vec![b'x'; usize::try_from(*length).unwrap_or(0)]);
+    let contents: Vec<Bytes> = lengths.iter().map(content).collect();
+    let Ok(state) = State::from_record(record, &contents, now) else {
+        return;
+    };
+    let mut replay = Replay::new(state, Vec::new(), Answered::default());
+    while let Some((length, rest)) = steps.split_first_chunk::<2>() {
+        let Some((step, rest)) = rest.split_at_checked(u16::from_le_bytes(*length).into()) else {
+            break;
+        };
+        let Ok(step) = postcard::from_bytes(step) else {
+            break;
+        };
+        if replay.step(&step).is_err() {
+            return;
+        }
+        steps = rest;
+    }
+    let mut state = replay.done().state;
+    state.take_over();
+    let (again, contents) = state.record(now);
+    State::from_record(again, &contents, now).expect("what was written can be read");
 }

@@ -35,6 +35,7 @@ mod worker;
 
 pub use client::{ClientOptions, Connection, Hand, HandStatus, Reach, Unfinished};
 pub use error::HandError;
+pub use perform::abort_at;
 pub use protocol::{
     CommitNumber, HandOp, Last, OpResult, Prepared, Progress, Unbind, VolumeNumber,
 };

@@ -24,6 +24,8 @@ pub(crate) struct MountedVolumes {
     pub(crate) roots: Vec<PathBuf>,
     /// Clone as a kernel before 6.15 must (see `mounts`).
     pub(crate) clone_attached: bool,
+    /// Dead mounts stay where they are (see `HandArgs`).
+    pub(crate) leave_dead: bool,
     /// The SELinux context of every mount, where one was given.
     pub(crate) selinux_context: Option<String>,
     /// Whoever changes the mount table or makes a directory holds this for reading; who ends the
@@ -66,6 +68,7 @@ impl MountedVolumes {
         Self {
             roots: args.roots,
             clone_attached: args.clone_attached,
+            leave_dead: args.leave_dead,
             selinux_context: args.selinux_context,
             gate: RwLock::new(()),
             all: Mutex::default(),

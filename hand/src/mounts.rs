@@ -71,6 +71,16 @@ pub(crate) fn make(selinux_context: Option<&str>) -> Result<(OwnedFd, OwnedFd), 
     Ok((device, mount))
 }
 
+/// A mount that refuses everything with `ENOTCONN`: its connection ends before anybody serves it. A volume
+/// that died does not refuse what the kernel remembers of it, its root's attributes first of all, so that
+/// a container can be started with it.
+pub(crate) fn make_refusing(selinux_context: Option<&str>) -> Result<OwnedFd, HandError> {
+    let (device, mount) = make(selinux_context)?;
+    drop(device);
+    set_mount_attributes(&mount, OF_A_BIND, 0).during("mount_setattr")?;
+    Ok(mount)
+}
+
 /// Clones `files/`, read-only. Looking the name up waits for the daemon, nothing else does.
 pub(crate) fn clone_files(
     volumes: &MountedVolumes,

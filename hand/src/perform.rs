@@ -17,8 +17,9 @@ use crate::protocol::{Answer, CommitNumber, HandOp, Last, OpResult, VolumeNumber
 use crate::target::TargetPath;
 use crate::{mountinfo, mounts};
 pub(crate) use abort::abort;
+pub use abort::abort_at;
 use targets::{bind, clear, forget, prepare, unbind};
-pub(crate) use targets::{give_up, take_away};
+pub(crate) use targets::{give_up, refuse, take_away};
 
 /// An answer and the descriptors that go with it.
 pub(crate) type Performed = Result<(Answer, Vec<OwnedFd>), HandError>;

@@ -4,8 +4,9 @@
 //!
 //! The main thread makes no call that a FUSE daemon can delay, so it answers a ping whatever else
 //! goes on. INT, TERM and HUP are ignored, because the daemon that they are also meant for still
-//! needs its mounts while it finishes: a child ends with its socket and with nothing else, one that
-//! runs apart when it is killed, or nobody can come to it any more. It never waits for a worker.
+//! needs its mounts while it finishes: a child ends with its socket and with nothing else. One that
+//! runs apart ends at TERM: nothing goes with it, and what was in flight is asked of the next. It never
+//! waits for a worker.
 
 mod args;
 mod connection;
@@ -56,7 +57,7 @@ enum EndReason {
 /// [`HandError::Start`] where there is no standard input; [`HandError::Os`] where a root cannot be
 /// opened as a directory, or the socket cannot be put into its folder.
 pub fn main(args: HandArgs) -> Result<(), HandError> {
-    sys::ignore_stop_signals();
+    sys::ignore_stop_signals(args.dir.is_some());
     raise_descriptor_limit();
     let _unnamed = rustix::thread::set_name(c"livemount-hand");
     for root in &args.roots {
@@ -70,6 +71,9 @@ pub fn main(args: HandArgs) -> Result<(), HandError> {
     };
     match listener {
         Some(listener) => {
+            if hand.volumes.leave_dead {
+                sweep::early(&hand.volumes, &hand.pool);
+            }
             hand.serve_all(&listener);
             Ok(())
         }
@@ -207,9 +211,16 @@ impl HandProcess {
             // it of the socket.
             let stuck =
                 self.pool.is_busy(&Lane::Files(number)) || self.pool.is_busy(&Lane::Target(number));
-            if let Err(error) =
-                perform::take_away(&volume, end == EndReason::Silent || stuck, &mounts)
-            {
+            let abort = end == EndReason::Silent || stuck;
+            let gone = if !self.volumes.leave_dead {
+                perform::take_away(&volume, abort, &mounts)
+            } else if abort {
+                perform::abort(&volume, number)
+            } else {
+                // Its connection ends with the daemon.
+                Ok(())
+            };
+            if let Err(error) = gone {
                 failures.push((number, error));
             }
         }

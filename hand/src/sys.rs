@@ -37,9 +37,11 @@ pub(crate) fn set_mount_attributes(
     }
 }
 
-/// The signals that would end the hand before its socket does.
-pub(crate) fn ignore_stop_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+/// The signals that would end the hand before its socket does; one that runs apart, and ends nothing
+/// when it goes, still heeds TERM.
+pub(crate) fn ignore_stop_signals(apart: bool) {
+    let term = (!apart).then_some(libc::SIGTERM);
+    for signal in [libc::SIGINT, libc::SIGHUP].into_iter().chain(term) {
         // SAFETY: SIG_IGN runs no code of ours, and the three signals may be ignored, so the call
         // can neither fail nor race with a handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };

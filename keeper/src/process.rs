@@ -121,10 +121,9 @@ impl KeeperProcess {
             .hand
             .as_ref()
             .map(|hand| Restarted::hand(program, hand.args(&options.dir)));
-        let caretaker = options.caretaker.then(|| {
-            let args = ["caretake".into(), "--keeper".into(), (&options.dir).into()];
-            Restarted::caretaker(program, args.into())
-        });
+        let caretaker = options
+            .caretaker
+            .then(|| Restarted::caretaker(program, options.caretaker_args()));
         Self {
             stop,
             place,

@@ -9,6 +9,8 @@ use livemount_engine::object::Kind;
 
 use super::log::Log;
 use super::serving::ServingArgs;
+use crate::caretake;
+use crate::daemon::KeptBy;
 use crate::mount::{self, SourceArg};
 use crate::publish::{Compat, Settings};
 use crate::yaml;
@@ -37,6 +39,15 @@ pub(super) enum Command {
     Node(Box<super::node::Node>),
     /// Say what is served on this machine, which version is current, and when which was read
     Status(Status),
+    /// End the connection of one volume whose users hang: they get an error. The last resort
+    Abort(Abort),
+    /// End a mount that a keeper holds, whether or not a daemon serves it
+    Unmount(Unmount),
+    /// Serve what a daemon has left, as it is, until a daemon comes; started by the keeper
+    #[command(hide = true)]
+    Caretake(Caretake),
+    /// Hold what a daemon serves while none runs, so that restarts and upgrades go unnoticed
+    Keep(super::keep::Keep),
     /// Touch mounts for daemons that come and go: the one process that needs privileges
     Hand(Hand),
 }
@@ -136,6 +147,48 @@ enum CompatArg {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(super) struct Unmount {
+    /// Folder of the keeper
+    #[arg(long, value_name = "DIR", env = "LIVEMOUNT_KEEPER")]
+    pub(super) keeper: PathBuf,
+    /// The mountpoint; where it is not given, whatever the keeper holds
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(super) mountpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Abort {
+    /// The volume's name, as `livemount status` has it, or its target
+    #[arg(value_name = "VOLUME")]
+    pub(super) volume: String,
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Caretake {
+    /// Folder of the keeper
+    #[arg(long, value_name = "DIR", env = "LIVEMOUNT_KEEPER")]
+    keeper: PathBuf,
+    /// After how many milliseconds without a sign of life the hand is given up
+    #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    heartbeat: u64,
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+impl From<Caretake> for caretake::Options {
+    fn from(args: Caretake) -> Self {
+        Self {
+            keeper: KeptBy::Folder(args.keeper),
+            heartbeat: Duration::from_millis(args.heartbeat),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct Hand {
     /// Folder of the socket hand.sock, on which daemons of the same user are served, one at a time, the
     /// newest first; made if its parent is there. What they mounted stays when they end. Without it the
@@ -152,8 +205,12 @@ pub(super) struct Hand {
     /// Clone as kernels before 6.15 need it, whatever this kernel can do
     #[arg(long, hide = true)]
     clone_attached: bool,
+    /// Leave dead mounts at their targets, so that no container starts on an empty folder; the next publish
+    /// takes them away
+    #[arg(long)]
+    leave_dead: bool,
     /// The SELinux context of every file; what the kernel takes for FUSE where none is given
-    #[arg(long, value_name = "CONTEXT")]
+    #[arg(long, value_name = "CONTEXT", env = "LIVEMOUNT_SELINUX_CONTEXT")]
     selinux_context: Option<String>,
     #[command(flatten)]
     pub(super) log: Log,
@@ -198,6 +255,7 @@ impl From<Mount> for mount::Options {
                 ..args.serving.settings()
             },
             heartbeat: args.serving.heartbeat(),
+            keeper: args.serving.keeper.kept_by(),
         }
     }
 }
@@ -209,6 +267,7 @@ impl From<Hand> for livemount_hand::process::HandArgs {
             roots: args.roots,
             heartbeat: Duration::from_millis(args.heartbeat),
             clone_attached: args.clone_attached,
+            leave_dead: args.leave_dead,
             selinux_context: args.selinux_context,
         }
     }

@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 for what went wrong at run time, 2 for usage (clap's own).
 
 mod args;
+mod keep;
 mod log;
 mod node;
 mod serving;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, Unmount};
 
 /// Runs the command line that this process was given.
 pub fn run() -> ExitCode {
@@ -30,6 +31,25 @@ pub fn run() -> ExitCode {
                 .map(|text| print!("{text}"))
                 .map_err(Into::into)
         }
+        Command::Unmount(args) => log::init(&args.log).map_err(Into::into).and_then(|()| {
+            let Unmount {
+                keeper, mountpoint, ..
+            } = args;
+            crate::mount::unmount(&keeper, mountpoint.as_deref()).map_err(Into::into)
+        }),
+        Command::Abort(args) => log::init(&args.log)
+            .map_err(Into::into)
+            .and_then(|()| crate::abort::run(&args.volume).map_err(Into::into)),
+        Command::Caretake(args) => log::init(&args.log)
+            .map_err(Into::into)
+            .and_then(|()| crate::caretake::run(&args.into()).map_err(Into::into)),
+        Command::Keep(keep) => log::init_never_waiting(&keep.log)
+            .map_err(Into::into)
+            .and_then(|()| {
+                livemount_keeper::process::run(keep.into())
+                    .map(drop)
+                    .map_err(Into::into)
+            }),
         Command::Hand(args) => hand(args),
     };
     match result {

@@ -123,6 +123,7 @@ impl From<Node> for node::Options {
             allow_swap: args.allow_swap,
             selinux_context: args.selinux_context,
             heartbeat: args.serving.heartbeat(),
+            keeper: args.serving.keeper.kept_by(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The flags that whoever serves volumes has, on one machine and on a node: they stand once.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
 use super::size;
+use crate::daemon::KeptBy;
 use crate::publish::{Pins, Settings};
 
 /// The most older versions that may be asked for: each costs a scan of the open handles when it goes.
@@ -33,6 +35,33 @@ pub(super) struct ServingArgs {
     /// mounts are taken away
     #[arg(long, value_name = "MS", default_value_t = 10_000, hide = true, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     heartbeat: u64,
+    #[command(flatten)]
+    pub(super) keeper: KeeperArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct KeeperArgs {
+    /// Folder of a running `livemount keep`: what is mounted outlives this process, and the next one goes on
+    /// with it
+    #[arg(long = "keeper", value_name = "DIR", env = "LIVEMOUNT_KEEPER")]
+    dir: Option<PathBuf>,
+    /// Folder of a running `livemount hand`, where systemd is the keeper (FileDescriptorStoreMax=)
+    #[arg(
+        long = "hand",
+        value_name = "DIR",
+        env = "LIVEMOUNT_HAND",
+        conflicts_with = "dir"
+    )]
+    hand: Option<PathBuf>,
+}
+
+impl KeeperArgs {
+    /// Who keeps what is served.
+    pub(super) fn kept_by(self) -> Option<KeptBy> {
+        self.dir
+            .map(KeptBy::Folder)
+            .or_else(|| self.hand.map(KeptBy::Systemd))
+    }
 }
 
 impl ServingArgs {

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -17,11 +17,15 @@ use fuser::{
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use livemount_volume::{Attr, FileType, FsError, HandleNumber, Inode, Looked, Opened, Reader};
+use livemount_volume::{
+    Attr, FileType, FsError, HandleNumber, Inode, Looked, Opened, Reader, RequestNumber,
+};
 
 use super::errno::errno;
+use super::raw::{self, FATTR_MODE, FATTR_MTIME, Opcode, READ_LOCKOWNER, Raw};
 use super::xattr;
 use crate::served::SharedVolume;
+use crate::store::Slot;
 
 /// How long the kernel may believe a name or an attribute: as long as it likes.
 const TTL: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -30,13 +34,64 @@ const BLOCK: u32 = 4096;
 /// One volume as the kernel sees it.
 pub struct Filesystem {
     volume: Arc<SharedVolume>,
+    /// Where the request in hand is kept, on a kernel that would not send it again.
+    slot: Option<Arc<Slot>>,
+    agreed: Arc<OnceLock<u64>>,
 }
 
 impl Filesystem {
     /// Serves a volume.
-    pub fn new(volume: Arc<SharedVolume>) -> Self {
-        Self { volume }
+    pub fn new(volume: Arc<SharedVolume>, slot: Option<Arc<Slot>>) -> Self {
+        Self {
+            volume,
+            slot,
+            agreed: Arc::default(),
+        }
     }
+
+    /// What the kernel can do, once it has said so.
+    pub(super) fn agreed(&self) -> Arc<OnceLock<u64>> {
+        Arc::clone(&self.agreed)
+    }
+
+    /// Keeps the request in hand until what comes back is dropped: when it is answered, or parked.
+    fn asked(
+        &self,
+        request: &Request,
+        opcode: Opcode,
+        node: INodeNo,
+        arguments: impl FnOnce(Raw) -> Raw,
+    ) -> Option<InHand<'_>> {
+        let slot = self.slot.as_ref()?;
+        let number = request.unique().0;
+        if number == raw::MARKER {
+            return None;
+        }
+        let (bytes, length) = arguments(Raw::of(request, opcode, node.0)).finish();
+        slot.asked(number, &bytes[..length]);
+        Some(InHand(slot))
+    }
+}
+
+/// The request in hand, as long as it is.
+struct InHand<'a>(&'a Slot);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
+/// The arguments of a READ or a READDIR.
+fn read_in(raw: Raw, handle: FileHandle, range: (u64, u32), owner: Option<LockOwner>) -> Raw {
+    let flags = if owner.is_some() { READ_LOCKOWNER } else { 0 };
+    raw.u64(handle.0)
+        .u64(range.0)
+        .u32(range.1)
+        .u32(flags)
+        .u64(owner.map_or(0, |owner| owner.0))
+        .u32(0)
+        .u32(0)
 }
 
 /// The volume's number of an inode. Handles and inodes are told apart by type everywhere but on the
@@ -83,6 +138,11 @@ fn name(name: &OsStr) -> Result<&str, FsError> {
     name.to_str().ok_or(FsError::NoName)
 }
 
+/// By which the kernel knows a request.
+fn number(request: &Request) -> RequestNumber {
+    RequestNumber(request.unique().0)
+}
+
 fn empty(result: Result<(), FsError>, reply: ReplyEmpty) {
     match result {
         Ok(()) => reply.ok(),
@@ -113,11 +173,20 @@ fn sized(value: Result<Vec<u8>, FsError>, size: u32, reply: ReplyXattr) {
 
 impl fuser::Filesystem for Filesystem {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let capabilities = config.capabilities().bits();
+        let _first = self.agreed.set(capabilities);
+        if super::init::resends(capabilities) {
+            self.slot = None;
+        }
         super::init::negotiate(config)
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
-        match name(leaf).and_then(|leaf| self.volume.lookup(inode(parent), leaf)) {
+    fn lookup(&self, request: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEntry) {
+        let _asked = self.asked(request, Opcode::Lookup, parent, |raw| {
+            raw.name(leaf.as_encoded_bytes())
+        });
+        let request = number(request);
+        match name(leaf).and_then(|leaf| self.volume.lookup(inode(parent), leaf, request)) {
             Ok(Looked {
                 attr,
                 generation,
@@ -134,7 +203,8 @@ impl fuser::Filesystem for Filesystem {
         self.volume.forget(inode(ino), count);
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _asked = self.asked(request, Opcode::Getattr, ino, |raw| raw.u64(0).u64(0));
         match self.volume.attr(inode(ino)) {
             Ok(attr) => {
                 let ttl = if attr.kind == FileType::Symlink {
@@ -150,7 +220,7 @@ impl fuser::Filesystem for Filesystem {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -172,6 +242,11 @@ impl fuser::Filesystem for Filesystem {
             && size.is_none()
             && uid.is_none()
             && gid.is_none();
+        let _asked = self.asked(request, Opcode::Setattr, ino, |raw| {
+            const AFTER_VALID: [u8; 84] = [0; 84];
+            let valid = if mtime_alone { FATTR_MTIME } else { FATTR_MODE };
+            raw.u32(valid).bytes(&AFTER_VALID)
+        });
         let rung = if mtime_alone {
             self.volume.ring(inode(ino))
         } else {
@@ -183,15 +258,18 @@ impl fuser::Filesystem for Filesystem {
         }
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _asked = self.asked(request, Opcode::Open, ino, |raw| {
+            raw.u32(u32::from_ne_bytes(flags.0.to_ne_bytes())).u32(0)
+        });
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        self.volume
-            .open(inode(ino), write, move |result| opened(result, reply));
+        let reply = move |result| opened(result, reply);
+        self.volume.open(inode(ino), write, number(request), reply);
     }
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -200,6 +278,9 @@ impl fuser::Filesystem for Filesystem {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _asked = self.asked(request, Opcode::Read, ino, |raw| {
+            read_in(raw, handle, (offset, size), lock_owner)
+        });
         let reader = match lock_owner {
             Some(_) => Reader::Handle,
             None => Reader::PageCache,
@@ -215,16 +296,27 @@ impl fuser::Filesystem for Filesystem {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
-        _: FileHandle,
-        _: u64,
+        handle: FileHandle,
+        offset: u64,
         data: &[u8],
         _: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _asked = self.asked(request, Opcode::Write, ino, |raw| {
+            // A ring's one byte, which nobody looks at; a longer one is no ring of ours.
+            let length = u32::try_from(data.len()).unwrap_or(u32::MAX).min(1);
+            raw.u64(handle.0)
+                .u64(offset)
+                .u32(length)
+                .u32(0)
+                .u64(0)
+                .u64(0)
+                .bytes(&data[..length as usize])
+        });
         match self.volume.ring(inode(ino)) {
             // At most MAX_WRITE.
             Ok(_) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
@@ -234,26 +326,52 @@ impl fuser::Filesystem for Filesystem {
 
     fn release(
         &self,
-        _: &Request,
-        _: INodeNo,
+        request: &Request,
+        ino: INodeNo,
         handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
+        let _asked = self.asked(request, Opcode::Release, ino, |raw| {
+            raw.u64(handle.0).u64(0).u64(0)
+        });
         self.volume.release(HandleNumber(handle.0));
+        reply.ok();
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let _asked = self.asked(request, Opcode::Opendir, ino, |raw| raw.u64(0));
+        reply.opened(FileHandle(0), FopenFlags::empty());
+    }
+
+    fn releasedir(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        let _asked = self.asked(request, Opcode::Releasedir, ino, |raw| {
+            raw.u64(handle.0).u64(0).u64(0)
+        });
         reply.ok();
     }
 
     fn readdir(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _asked = self.asked(request, Opcode::Readdir, ino, |raw| {
+            // How much it asked for is not known any more; the kernel takes less.
+            read_in(raw, handle, (offset, BLOCK), None)
+        });
         let listed = self.volume.list(inode(ino), offset, |line| {
             reply.add(nodeid(line.ino), line.offset, kind(line.kind), line.name)
         });
@@ -263,7 +381,8 @@ impl fuser::Filesystem for Filesystem {
         }
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let _asked = self.asked(request, Opcode::Statfs, ino, |raw| raw);
         let (inodes, bytes) = self.volume.usage();
         let blocks = bytes.div_ceil(BLOCK.into());
         reply.statfs(blocks, 0, 0, inodes, 0, BLOCK, 255, BLOCK);
@@ -271,7 +390,7 @@ impl fuser::Filesystem for Filesystem {
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         leaf: &OsStr,
         new_parent: INodeNo,
@@ -279,6 +398,13 @@ impl fuser::Filesystem for Filesystem {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _asked = self.asked(request, Opcode::Rename2, parent, |raw| {
+            raw.u64(new_parent.0)
+                .u32(flags.bits())
+                .u32(0)
+                .name(leaf.as_encoded_bytes())
+                .name(new_leaf.as_encoded_bytes())
+        });
         let result = match (name(leaf), name(new_leaf)) {
             (Ok(from), Ok(to)) if flags.is_empty() => self
                 .volume
@@ -288,21 +414,37 @@ impl fuser::Filesystem for Filesystem {
         empty(result, reply);
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+        let _asked = self.asked(request, Opcode::Unlink, parent, |raw| {
+            raw.name(leaf.as_encoded_bytes())
+        });
         empty(
             name(leaf).and_then(|leaf| self.volume.unlink(inode(parent), leaf)),
             reply,
         );
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, leaf: &OsStr, reply: ReplyEmpty) {
+        let _asked = self.asked(request, Opcode::Rmdir, parent, |raw| {
+            raw.name(leaf.as_encoded_bytes())
+        });
         empty(
             name(leaf).and_then(|leaf| self.volume.rmdir(inode(parent), leaf)),
             reply,
         );
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        let _asked = self.asked(request, Opcode::Flush, ino, |raw| {
+            raw.u64(handle.0).u64(0).u64(0)
+        });
         reply.ok();
     }
 
@@ -314,7 +456,17 @@ impl fuser::Filesystem for Filesystem {
         reply.ok();
     }
 
-    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        let _asked = self.asked(request, Opcode::Getxattr, ino, |raw| {
+            raw.u32(size).u32(0).name(name.as_encoded_bytes())
+        });
         let value = match name.to_str().filter(|name| xattr::is_ours(name)) {
             Some(name) => self
                 .volume
@@ -326,7 +478,8 @@ impl fuser::Filesystem for Filesystem {
         sized(value.map(String::into_bytes), size, reply);
     }
 
-    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _asked = self.asked(request, Opcode::Listxattr, ino, |raw| raw.u32(size).u32(0));
         let names = match self.volume.label(inode(ino)) {
             Ok(label) => Ok(xattr::names(&label)),
             Err(FsError::NoAttr) => Ok(Vec::new()),
@@ -394,7 +547,8 @@ impl fuser::Filesystem for Filesystem {
         reply.error(Errno::EROFS);
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        let _asked = self.asked(request, Opcode::Readlink, ino, |raw| raw);
         match self.volume.readlink(inode(ino)) {
             Ok(target) => reply.data(target.as_bytes()),
             Err(error) => reply.error(errno(error)),

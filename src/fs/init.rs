@@ -90,3 +90,12 @@ pub(super) fn negotiate(config: &mut KernelConfig) -> io::Result<()> {
 pub fn lacks() -> &'static [&'static str] {
     LACKS.get().map_or(&[], Vec::as_slice)
 }
+
+/// The variable that has a newer kernel treated like one that lacks something, for tests.
+const WITHOUT: &str = "LIVEMOUNT_WITHOUT";
+
+/// Whether a kernel that can do these sends requests again whose reader has died.
+pub fn resends(capabilities: u64) -> bool {
+    let without = std::env::var_os(WITHOUT).is_some_and(|without| without == "RESEND");
+    !without && capabilities & InitFlags::FUSE_HAS_RESEND.bits() != 0
+}

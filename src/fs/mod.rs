@@ -4,7 +4,10 @@
 mod errno;
 mod fuse;
 mod init;
+mod raw;
+mod takeover;
 mod xattr;
 
 pub use fuse::{Filesystem, nodeid};
-pub use init::lacks;
+pub use init::{lacks, resends};
+pub use takeover::{Connection, Inherited, begin};

@@ -9,8 +9,9 @@ mod select;
 mod serve;
 mod signals;
 mod target;
+mod unmount;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +19,17 @@ use livemount_engine::engine::{Engine, VolumeId};
 use livemount_engine::object::{Kind, Origin};
 use thiserror::Error;
 
-use crate::daemon::{self, Daemon, DaemonError};
+use crate::daemon::{self, Daemon, DaemonError, KeptBy};
+use crate::kept::Kept;
 use crate::observe::Fact;
-use crate::publish::Settings;
+use crate::publish::{Continued, Left, Settings};
 use crate::source::kube::{self as cluster, KubeError};
 use crate::source::manifest::{self, SourceError};
 use crate::source::{Mailbox, SourceEnded, Sources};
 use crate::volumes::{CallError, Driver, Parts, Policy, Request, Voice};
 use opened::OpenedSource;
 use serve::Mount;
+pub use unmount::unmount;
 
 /// How often it is said what is waited for.
 const REMIND: Duration = Duration::from_secs(5);
@@ -71,6 +74,8 @@ pub struct Options {
     pub settings: Settings,
     /// After how long without a sign of life the hand takes this process for dead.
     pub heartbeat: Duration,
+    /// Who keeps the mount for a successor of this process.
+    pub keeper: Option<KeptBy>,
 }
 
 impl Options {
@@ -113,6 +118,12 @@ pub enum MountError {
     /// The mount was taken away by somebody else.
     #[error("the mount at {} was ended from outside", .0.display())]
     Ended(PathBuf),
+    /// The keeper holds the mount at another place.
+    #[error("the keeper holds the mount at {}; `livemount unmount` ends that one", .0.display())]
+    Kept(PathBuf),
+    /// The keeper holds no such mount.
+    #[error("the keeper holds no mount at {}", .0.display())]
+    NotKept(PathBuf),
     /// The machine refused something basic.
     #[error("{what}: {source}")]
     System {
@@ -135,18 +146,26 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> MountError {
 pub fn run(options: &Options) -> Result<(), MountError> {
     daemon::limits();
     // All that can be wrong with the input is told before anything is started.
-    let (opened, mut file_errors) = OpenedSource::open(options)?;
+    let (mut opened, mut file_errors) = OpenedSource::open(options)?;
     let (name, spec) = resolve_spec::resolve(options, opened.manifests(), &mut file_errors)?;
     let target = target::resolve(&options.mountpoint)?;
     if let SourceArg::Manifests(path) = &options.source {
         target::hides_not(&target, &options.mountpoint, path)?;
+    }
+    if let Some(keeper) = &options.keeper {
+        let served = daemon::served_by_another(keeper).unwrap_or_default();
+        are_at(served.iter().map(PathBuf::as_path), &target)?;
     }
     let daemon = Daemon::start(daemon::Options {
         roots: vec![target::root(&target)],
         heartbeat: options.heartbeat,
         selinux_context: None,
         metrics: None,
+        leave_dead: false,
+        keeper: options.keeper.clone(),
     })?;
+    // The predecessor may have ended only now, and have shown what came meanwhile.
+    file_errors.extend(opened.catch_up()?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -158,6 +177,9 @@ pub fn run(options: &Options) -> Result<(), MountError> {
             serving: false,
         });
     }
+    let continued = daemon.continued.iter().map(Continued::target);
+    let unreadable = daemon.unreadable.iter().map(Left::target);
+    are_at(continued.chain(unreadable), &target)?;
     let request = Request {
         volume: VolumeId::new(name.as_str()),
         name,
@@ -171,6 +193,17 @@ pub fn run(options: &Options) -> Result<(), MountError> {
     // A disk that the source still waits for holds up nobody's end.
     runtime.shutdown_background();
     served
+}
+
+/// What a predecessor has left must be at this very target: the keeper of one mount holds nothing else.
+fn are_at<'t>(
+    mut targets: impl Iterator<Item = &'t Path>,
+    target: &Path,
+) -> Result<(), MountError> {
+    match targets.find(|other| *other != target) {
+        Some(other) => Err(MountError::Kept(other.to_owned())),
+        None => Ok(()),
+    }
 }
 
 async fn serve(
@@ -198,12 +231,28 @@ async fn serve(
         pods: None,
         heartbeat: None,
     };
-    let (volumes, driver) = Driver::new(Engine::new(daemon.key), policy, parts);
+    let (volumes, mut driver) = Driver::new(Engine::new(daemon.key), policy, parts);
+    for continued in daemon.continued {
+        driver.take_up(continued, request.clone());
+    }
+    for left in daemon.unreadable {
+        driver.render_anew(left, request.clone());
+    }
+    let kept = match daemon.keeping {
+        Some(keeping) => Some(Kept::begin(
+            keeping,
+            &daemon.publisher,
+            &daemon.hand,
+            options.heartbeat,
+        )?),
+        None => None,
+    };
     let mount = Mount {
         volumes,
         sources,
         request,
         origin: options.origin(),
+        kept,
     };
     mount.serve(tokio::spawn(driver.run())).await
 }

@@ -28,6 +28,17 @@ impl OpenedSource {
         }
     }
 
+    /// What was read when it was opened is as new as now. What cannot be read of it by now comes back.
+    pub(super) fn catch_up(&mut self) -> Result<Vec<SourceError>, MountError> {
+        match self {
+            Self::Manifests(manifests) => {
+                manifests.catch_up()?;
+                Ok(manifests.file_errors())
+            }
+            Self::Cluster => Ok(Vec::new()),
+        }
+    }
+
     /// The manifests, where its objects can be looked through.
     pub(super) fn manifests(&self) -> Option<&Manifests> {
         match self {

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::signals::{Asked, Signals};
 use super::{MountError, system};
+use crate::kept::Kept;
 use crate::source::{SourceEnded, Sources};
 use crate::volumes::{CallError, Request, Volumes};
 
@@ -24,6 +25,8 @@ pub(super) struct Mount {
     pub(super) request: Request,
     /// Where its objects come from.
     pub(super) origin: String,
+    /// Where a keeper holds the mount.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Mount {
@@ -38,6 +41,11 @@ impl Mount {
         loop {
             tokio::select! {
                 over = &mut life => return over,
+                () = self.handing_over() => {
+                    info!("somebody else is to serve the mount: handing over");
+                    self.hand_over().await;
+                    return Ok(());
+                }
                 ended = &mut driving => match ended {
                     Ok(Err(ended)) => return Err(ended.into()),
                     // It ends when nobody can call it any more, which we can.
@@ -46,6 +54,12 @@ impl Mount {
                     Err(fault) => std::panic::resume_unwind(fault.into_panic()),
                 },
                 asked = signals.next() => match asked {
+                    Asked::Stop if self.kept.is_some() => {
+                        let target = self.request.target.display();
+                        info!("{target} is left to the keeper; `livemount unmount` ends it");
+                        self.hand_over().await;
+                        return Ok(());
+                    }
                     Asked::Stop => return self.stop(&mut signals).await,
                     Asked::Again => {
                         info!("SIGHUP: {} is read again", self.origin);
@@ -63,6 +77,21 @@ impl Mount {
         self.volumes.lost(self.volume()).await?;
         self.leave(Unbind::Detach).await?;
         Err(MountError::Ended(self.request.target.clone()))
+    }
+
+    async fn handing_over(&self) {
+        match &self.kept {
+            Some(kept) => kept.handing_over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn hand_over(&self) {
+        // The service manager is not always there to hear it.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        if let Some(kept) = &self.kept {
+            kept.clone().leave().await;
+        }
     }
 
     fn volume(&self) -> &VolumeId {

@@ -13,7 +13,16 @@ pub(super) fn provide(plugin: &Plugin, source: Arc<KubeSource>, volumes: &Volume
     let (hand, facts) = (plugin.daemon.hand.clone(), plugin.daemon.facts.clone());
     let publisher = plugin.daemon.publisher.clone();
     let volumes = volumes.clone();
+    let keeping = plugin.daemon.keeping.clone();
+    let (taken_over, caretaken) = (plugin.taken_over, plugin.daemon.caretaken);
     plugin.metrics.provide(move |now| {
+        if let Some(keeping) = &keeping {
+            let keeper = keeping.keeper().status();
+            now.keeper_up = keeper.up;
+            now.keeper_losses = keeper.losses;
+        }
+        now.taken_over = taken_over;
+        now.caretaken = caretaken.unwrap_or_default();
         let hand = hand.status();
         now.hand_up = hand.up;
         now.hand_restarts = hand.restarts;

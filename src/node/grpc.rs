@@ -57,7 +57,9 @@ fn of_call(error: &CallError) -> Code {
     match error {
         CallError::Waiting(_)
         | CallError::Ending
-        | CallError::Publish(PublishError::Session(_)) => Code::Unavailable,
+        | CallError::Publish(PublishError::Session(_) | PublishError::Keeper(_)) => {
+            Code::Unavailable
+        }
         // The CSI's own word for one id at two targets (NodePublishVolume Errors).
         CallError::Elsewhere(_) => Code::FailedPrecondition,
         CallError::NotPublished(_) => Code::NotFound,
@@ -65,7 +67,9 @@ fn of_call(error: &CallError) -> Code {
         CallError::Hand(error) | CallError::Publish(PublishError::Hand { source: error, .. }) => {
             of_hand(error)
         }
-        CallError::Publish(PublishError::Thread(_)) => Code::ResourceExhausted,
+        CallError::Publish(PublishError::Thread(_) | PublishError::Store(_)) => {
+            Code::ResourceExhausted
+        }
     }
 }
 
@@ -85,9 +89,11 @@ mod tests {
     use std::io;
 
     use livemount_engine::object::{Kind, ObjectKey};
+    use livemount_keeper::KeeperError;
 
     use super::*;
     use crate::source::kube::ORIGIN;
+    use crate::store::StoreError;
     use crate::volume_source::{Scope, VolumeSourceError, parse_volume};
 
     /// Which place in the table an error has; a new variant does not compile without one.
@@ -109,9 +115,11 @@ mod tests {
             NodeError::Call(CallError::Publish(PublishError::Session(_))) => 13,
             NodeError::Call(CallError::Publish(PublishError::Thread(_))) => 14,
             NodeError::Call(CallError::PodTerminating) => 15,
+            NodeError::Call(CallError::Publish(PublishError::Store(_))) => 16,
+            NodeError::Call(CallError::Publish(PublishError::Keeper(_))) => 17,
         }
     }
-    const PLACES: usize = 16;
+    const PLACES: usize = 18;
 
     /// `isFinalError`, `csi_client.go`.
     fn is_final(code: Code) -> bool {
@@ -136,6 +144,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)] // One line for each error.
     fn every_error_has_its_code_and_is_final_only_where_nothing_is_mounted() {
         let secret = ObjectKey {
             kind: Kind::Secret,
@@ -217,6 +226,16 @@ mod tests {
             (
                 publish(PublishError::Thread(full())),
                 Code::ResourceExhausted,
+                false,
+            ),
+            (
+                publish(PublishError::Store(StoreError::Layout)),
+                Code::ResourceExhausted,
+                false,
+            ),
+            (
+                publish(PublishError::Keeper(KeeperError::Gone)),
+                Code::Unavailable,
                 false,
             ),
         ];

@@ -12,6 +12,7 @@ mod gauges;
 mod grpc;
 mod identity;
 mod listen;
+mod node_event;
 mod node_service;
 mod options;
 mod orphaned_volumes;
@@ -21,6 +22,7 @@ pub mod publish_request;
 mod registration;
 mod start;
 mod swap_space;
+mod take_up;
 mod terminating_pods;
 
 pub use error::NodeError;

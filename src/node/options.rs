@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::daemon::KeptBy;
 use crate::publish::Settings;
 use crate::source::kube as cluster;
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub selinux_context: Option<String>,
     /// After how long without a sign of life the hand takes this process for dead.
     pub heartbeat: Duration,
+    /// Who keeps the volumes for a successor of this process.
+    pub keeper: Option<KeptBy>,
 }
 
 impl Options {

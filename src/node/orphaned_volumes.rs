@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::observe::{PodEvent, PodEvents};
 use crate::pod::PodRef;
+use crate::volumes::Request;
 
 /// What the kubelet wrote; of its many fields the one that matters.
 #[derive(Deserialize)]
@@ -29,6 +30,14 @@ struct VolumeData {
 pub(super) struct OrphanedVolume {
     uid: String,
     volume: String,
+}
+
+impl OrphanedVolume {
+    /// Whether it is what was asked for by this.
+    pub(super) fn is(&self, request: &Request) -> bool {
+        let owner = request.owner.as_ref();
+        owner.is_some_and(|owner| owner.pod.uid == self.uid && owner.volume == self.volume)
+    }
 }
 
 /// All of them. To be called before the first publish; afterwards there are volumes that are well.

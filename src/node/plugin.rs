@@ -19,8 +19,12 @@ use super::listen::{self, Services, Sockets};
 use super::node_service::NodeService;
 use super::registration::{Registered, Registration};
 use super::start::{StartError, system};
-use super::{Options, PodVolumes, allocatable, gauges, orphaned_volumes, terminating_pods};
-use crate::daemon::Daemon;
+use super::{
+    Options, PodVolumes, allocatable, gauges, node_event, orphaned_volumes, take_up,
+    terminating_pods,
+};
+use crate::daemon::{Daemon, LEAVE};
+use crate::kept::Kept;
 use crate::observe::http::Heartbeat;
 use crate::observe::{self, Metrics, PodEvents};
 use crate::publish::{NewVolume, Publisher, Settings};
@@ -32,6 +36,8 @@ use crate::volumes::{AskPods, CallError, Driver, Parts, Policy, Voice, Volumes};
 const AGAIN: Duration = Duration::from_secs(5);
 /// After how long without a turn the event loop is taken for stuck.
 const TURN: Duration = Duration::from_secs(30);
+/// A caretaker that served for longer than that is told of: a daemon comes sooner where all is well.
+const WORTH_AN_EVENT: Duration = Duration::from_secs(10);
 /// What a node's volumes are held to. The kubelet comes again within two minutes, or unpublishes.
 const POLICY: Policy = Policy {
     forget: Some(Duration::from_mins(10)),
@@ -44,17 +50,28 @@ pub(super) struct Plugin {
     pub(super) options: Options,
     pub(super) metrics: Arc<Metrics>,
     pub(super) daemon: Daemon,
+    /// How many volumes of a predecessor it has gone on with.
+    pub(super) taken_over: u64,
 }
 
 impl Plugin {
     /// Serves until a signal or an error.
-    pub(super) async fn serve(self) -> Result<(), StartError> {
+    pub(super) async fn serve(mut self) -> Result<(), StartError> {
         let options = &self.options;
         let mut stop = signal(SignalKind::terminate()).map_err(system("listen for signals"))?;
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(system("listen for signals"))?;
         // Before the first publish, or a volume that is well would be taken for lost.
-        let lost = orphaned_volumes::find(&options.pods(), &options.driver_name);
+        let mut lost = orphaned_volumes::find(&options.pods(), &options.driver_name);
+        let continued = std::mem::take(&mut self.daemon.continued);
+        self.taken_over = continued.len() as u64;
+        let (continued, unknown) = take_up::requests(continued);
+        for volume in unknown {
+            // Served as it is, until its pod goes and the target is cleared.
+            drop(self.daemon.publisher.take_up(volume, drop));
+        }
+        let (unreadable, _nobodys) = take_up::requests(std::mem::take(&mut self.daemon.unreadable));
+        lost.retain(|lost| !continued.iter().any(|(_, request)| lost.is(request)));
         let cluster = Cluster::connect(&options.cluster).await?;
         let events = PodEvents::start(
             cluster.client(),
@@ -69,6 +86,11 @@ impl Plugin {
             node,
             events.clone(),
         ));
+        if let Some(caretaken) = self.daemon.caretaken.filter(|long| *long >= WORTH_AN_EVENT) {
+            let told =
+                node_event::caretaken(cluster.client(), options.node_name.clone(), caretaken);
+            tokio::spawn(told);
+        }
         let mailbox = Mailbox::new();
         let source = Arc::new(cluster.source(Arc::clone(&mailbox)));
         let (sources, updates) = Sources::new(mailbox, [Arc::clone(&source) as _]);
@@ -83,7 +105,19 @@ impl Plugin {
             pods: Some(ask_pods(cluster.client(), options.node_name.clone())),
             heartbeat: Some(heartbeat.clone()),
         };
-        let (volumes, driver) = Driver::new(Engine::new(self.daemon.key), POLICY, parts);
+        let (volumes, mut driver) = Driver::new(Engine::new(self.daemon.key), POLICY, parts);
+        for (continued, request) in continued {
+            driver.take_up(continued, request);
+        }
+        for (left, request) in unreadable {
+            driver.render_anew(left, request);
+        }
+        let kept = self.daemon.keeping.clone();
+        let kept = kept.map(|keeping| {
+            let (publisher, hand) = (&self.daemon.publisher, &self.daemon.hand);
+            Kept::begin(keeping, publisher, hand, self.options.heartbeat)
+        });
+        let kept = kept.transpose()?;
         let pod_volumes = PodVolumes::new(
             volumes.clone(),
             self.daemon.hand.clone(),
@@ -100,13 +134,25 @@ impl Plugin {
         let answering = self.answer(&volumes, pod_volumes, registered, ending.clone());
         tokio::pin!(answering);
         tokio::select! {
-            _ = stop.recv() => info!("SIGTERM: the plugin ends, and with it its mounts"),
-            _ = interrupt.recv() => info!("SIGINT: the plugin ends, and with it its mounts"),
+            _ = stop.recv() => info!("SIGTERM: the plugin ends, {}", fate(kept.as_ref())),
+            _ = interrupt.recv() => info!("SIGINT: the plugin ends, {}", fate(kept.as_ref())),
+            () = handing_over(kept.as_ref()) => info!("a successor comes: the plugin hands over"),
             _ = serving => warn!("the event loop has ended"),
             answered = &mut answering => return answered,
         }
+        let Some(kept) = kept else {
+            ending.cancel();
+            return answering.await;
+        };
+        tokio::select! {
+            () = kept.may_leave() => {}
+            answered = &mut answering => return answered,
+        }
         ending.cancel();
-        answering.await
+        // Calls that do not end are asked again of the successor.
+        let _asked_again = tokio::time::timeout(LEAVE, answering).await;
+        kept.leave().await;
+        Ok(())
     }
 
     /// Serves health and metrics, from the start on.
@@ -178,6 +224,21 @@ impl Plugin {
     }
 }
 
+/// What becomes of the mounts.
+fn fate(kept: Option<&Kept>) -> &'static str {
+    match kept {
+        Some(_) => "and leaves its mounts to the keeper",
+        None => "and with it its mounts",
+    }
+}
+
+async fn handing_over(kept: Option<&Kept>) {
+    match kept {
+        Some(kept) => kept.handing_over().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Mounts a volume of no files at `target` and takes it away again: whether this can be done at all.
 fn try_mount(publisher: &Publisher, target: &Path, empty: Snapshot) -> Result<(), CallError> {
     let probe = NewVolume {
@@ -186,6 +247,7 @@ fn try_mount(publisher: &Publisher, target: &Path, empty: Snapshot) -> Result<()
         over: false,
         first: Arc::new(empty),
         settings: Settings::default(),
+        request: Vec::new(),
     };
     let published = publisher.publish(probe, drop)?;
     Ok(published.unpublish(Unbind::Detach)?)

@@ -76,6 +76,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
         heartbeat: options.heartbeat,
         selinux_context: options.selinux_context.clone(),
         metrics: Some(Arc::clone(&metrics)),
+        leave_dead: true,
+        keeper: options.keeper.clone(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -86,6 +88,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         options,
         metrics,
         daemon,
+        taken_over: 0,
     };
     let served = runtime.block_on(plugin.serve());
     // A mount that somebody holds up delays nobody's end; the hand takes everything away.

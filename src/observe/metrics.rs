@@ -50,6 +50,14 @@ pub struct Gauges {
     pub hand_busy: u64,
     /// Those of them that are past their time.
     pub hand_late: u64,
+    /// Whether there is a keeper, and it has everything.
+    pub keeper_up: bool,
+    /// How often a keeper went.
+    pub keeper_losses: u64,
+    /// Volumes that this process has taken over from a predecessor.
+    pub taken_over: u64,
+    /// For how long a caretaker had them before.
+    pub caretaken: Duration,
     /// Objects that are watched.
     pub watches: u64,
     /// Open connections that watches share.
@@ -209,6 +217,8 @@ impl Metrics {
             (&set.hand_up, now.hand_up.into()),
             (&set.hand_busy, now.hand_busy),
             (&set.hand_late, now.hand_late),
+            (&set.keeper_up, now.keeper_up.into()),
+            (&set.taken_over, now.taken_over),
             (&set.watches, now.watches),
             (&set.watch_connections, now.watch_connections),
             (&set.failing_objects, now.failing_objects),
@@ -216,11 +226,13 @@ impl Metrics {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
         set.behind.set(now.behind.as_secs_f64());
+        set.caretaken.set(now.caretaken.as_secs_f64());
         // These rise where they are counted.
         let rise = |counter: &Count, value| {
             counter.inner().fetch_max(value, Ordering::Relaxed);
         };
         rise(&set.hand_restarts, now.hand_restarts);
+        rise(&set.keeper_losses, now.keeper_losses);
         rise(&set.facts_lost, now.facts_lost);
         for (counters, counts) in [
             (&set.watch_restarts, &now.watch_restarts),

@@ -13,7 +13,7 @@ use livemount_engine::diff::{self, Plan};
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{ObjectVersion, Snapshot};
 use livemount_hand::{CommitNumber, Hand, HandError, HandOp, OpResult, VolumeNumber};
-use livemount_volume::{Change, DOTDATA, Inode, Swapped};
+use livemount_volume::{Change, Committing, DOTDATA, Inode, Swapped};
 
 use super::queue::{Commit, Outcome};
 use super::settings::Settings;
@@ -44,6 +44,8 @@ impl Commit for Committer {
         let (began, began_at) = (Instant::now(), SystemTime::now());
         let volume = &self.volume;
         let shown = volume.shown();
+        volume.store_next(next);
+        self.tell_unkept();
         let plan = diff::plan(&shown, next);
         if plan.is_empty() {
             volume.relabel(Arc::clone(next));
@@ -95,6 +97,64 @@ impl Commit for Committer {
         outcome
     }
 
+    /// Takes up a commit whose bytes were made current by another process, or gives up one whose bytes were
+    /// not: nothing of it could be seen, and what it was of is offered again.
+    fn resume(&self) -> Outcome {
+        let volume = &self.volume;
+        match volume.committing() {
+            Committing::No => return Outcome::Whole,
+            Committing::Begun => {
+                // Its readers have not had their delay: the commit that is offered again waits for them.
+                volume.abandon();
+                volume.unpark();
+                return Outcome::Whole;
+            }
+            Committing::Swapped => {}
+        }
+        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let (swapped, names) = volume.swapped();
+        // First, for it waits for nobody: whoever asks for a size has the new one from here on.
+        self.invalidate(swapped.changed.iter().copied());
+        // The hand may still be at it, and goes on now that it is answered.
+        let _gone = self.until_done("wait for the hand", || self.hand.idle(self.id, STUCK));
+        self.refresh(names.iter());
+        volume.unpark();
+        let current = began.elapsed();
+        let (failed, outcome) = self.bring(&swapped);
+        let older_handles = volume.finish(&failed);
+        let shown = volume.shown();
+        let count = |wanted: fn(&Change) -> bool| {
+            swapped
+                .changes
+                .iter()
+                .filter(|change| wanted(change))
+                .count()
+        };
+        self.facts.tell(Fact::Committed(Committed {
+            volume: volume.name().into(),
+            version: swapped.version.0,
+            objects: shown.objects.clone(),
+            changed: count(|change| matches!(change, Change::Ring { .. })),
+            added: count(|change| matches!(change, Change::Rename { .. })),
+            removed: count(|change| matches!(change, Change::Unlink { .. })),
+            failed: failed.len(),
+            received: None,
+            began: began_at,
+            drained: Duration::ZERO,
+            unread: 0,
+            current,
+            took: began.elapsed(),
+            older_handles,
+        }));
+        self.expire();
+        outcome
+    }
+
+    fn rest(&self) {
+        self.volume.tidy_up();
+        self.tell_unkept();
+    }
+
     fn thread_name(&self) -> String {
         format!("commit-{}", self.id)
     }
@@ -114,6 +174,13 @@ impl Committer {
             what,
             why: why.to_owned(),
         });
+    }
+
+    /// Tells once that the volume is not kept though it should be.
+    fn tell_unkept(&self) {
+        if let Some(error) = self.volume.kept_failure() {
+            self.failed_operation("keep the volume for a restart".into(), &error.to_string());
+        }
     }
 
     /// Empties the page cache of the files that will be shorter, before they are.
@@ -242,7 +309,11 @@ impl Committer {
         let mut told = began;
         loop {
             match ask() {
-                Err(HandError::Died) => self.facts.tell(Fact::HandDied),
+                Err(HandError::Died) => {
+                    self.facts.tell(Fact::HandDied);
+                    // One that runs apart may live, and be at it still: only its connection went.
+                    let _nothing_under_way = self.hand.idle(self.id, STUCK);
+                }
                 Err(HandError::Slow { .. } | HandError::Stuck) => {
                     if told.elapsed() >= STUCK {
                         told = Instant::now();

@@ -8,6 +8,8 @@
 mod commit;
 mod connected;
 mod error;
+mod going_on;
+mod keeping;
 mod live;
 mod prepared;
 mod published;
@@ -22,6 +24,8 @@ mod settings;
 use crate::served::sync;
 
 pub use error::PublishError;
+pub use going_on::Continued;
+pub use keeping::{KeepError, Keeping, Left};
 pub use live::VolumeStats;
 pub use livemount_volume::{Compat, Pins};
 pub use published::Published;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use livemount_hand::{Hand, Unbind, VolumeNumber};
+use livemount_hand::{Connection, Hand, Unbind, VolumeNumber};
 
 use super::connected::Connected;
 use super::error::PublishError;
@@ -17,6 +17,8 @@ pub(super) struct Claim {
     id: VolumeNumber,
     hand: Hand,
     target: PathBuf,
+    /// The target's folder was made for it.
+    created: bool,
     kept: bool,
 }
 
@@ -31,6 +33,10 @@ impl Claim {
 
     pub(super) fn target(&self) -> &Path {
         &self.target
+    }
+
+    pub(super) fn created(&self) -> bool {
+        self.created
     }
 
     /// Leaves everything as it is: from now on it is the published volume's.
@@ -60,12 +66,14 @@ impl Prepared {
         over: bool,
     ) -> Result<Self, PublishError> {
         // A target that the hand refuses is not ours to take away.
-        hand.prepare(id, target, over)
+        let prepared = hand
+            .prepare(id, target, over)
             .map_err(PublishError::hand(target))?;
         Ok(Self(Claim {
             id,
             hand,
             target: target.to_owned(),
+            created: prepared.created,
             kept: false,
         }))
     }
@@ -73,10 +81,10 @@ impl Prepared {
     /// Makes the connection and its detached mount.
     pub(super) fn connect(self) -> Result<Connected, PublishError> {
         let Self(claim) = self;
-        let connection = claim
+        let Connection { device, mount } = claim
             .hand
             .mount(claim.id)
             .map_err(PublishError::hand(&claim.target))?;
-        Ok(Connected::new(claim, connection.device))
+        Ok(Connected::new(claim, device, mount))
     }
 }

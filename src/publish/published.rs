@@ -7,6 +7,7 @@ use std::time::Duration;
 use livemount_engine::snapshot::Snapshot;
 use livemount_hand::{Hand, HandError, Unbind, VolumeNumber};
 
+use super::keeping::Keeping;
 use super::live::Live;
 use super::queue::Queue;
 use super::session::Session;
@@ -18,6 +19,7 @@ pub struct Published {
     pub(super) live: Arc<Live>,
     pub(super) session: Session,
     pub(super) hand: Hand,
+    pub(super) keeping: Option<Keeping>,
 }
 
 impl Published {
@@ -47,6 +49,21 @@ impl Published {
         self.live.queue.settle(within)
     }
 
+    /// Sees to it that the target shows the volume, whoever took it away there, or left something dead.
+    ///
+    /// # Errors
+    ///
+    /// The hand cannot bind it there.
+    pub fn rebind(&self, over: bool) -> Result<(), HandError> {
+        let target = self.target();
+        self.hand.prepare(self.id, target, over)?;
+        let replaced = self.hand.bind(self.id, target)?;
+        if let (Some(mount), Some(keeping)) = (replaced, &self.keeping) {
+            keeping.store_mount(self.id, &*mount);
+        }
+        Ok(())
+    }
+
     /// Whether the kernel has ended the connection.
     pub fn ended(&self) -> bool {
         self.session.ended()
@@ -66,6 +83,11 @@ impl Published {
         // Who has a file bound elsewhere still hears of it.
         self.live.queue.rest(FINISH);
         self.session.closing();
+        if let Some(keeping) = &self.keeping {
+            // Before the hand's, so that the mount's last descriptor is the hand's.
+            keeping.remove(self.id);
+            self.live.volume.keep_no_more();
+        }
         self.hand.forget(self.id, true)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use livemount_engine::snapshot::Snapshot;
 use livemount_volume::Monotonic;
 
-use super::sync::{self, Condvar, Mutex};
+use super::sync::{self, Condvar, Mutex, MutexGuard};
 use crate::backoff::Backoff;
 
 /// How long a volume's thread waits for more before it ends; a burst finds it awake.
@@ -36,15 +36,26 @@ pub(super) trait Commit: Send + Sync + 'static {
     /// What the thread is called that does it.
     fn thread_name(&self) -> String;
 
+    /// Goes on with a commit that another process has begun.
+    fn resume(&self) -> Outcome {
+        Outcome::Whole
+    }
+
+    /// Nothing has been committed for a while.
+    fn rest(&self) {}
+
     /// The machine gave no such thread. The snapshot stays; the next offer tries again.
     fn no_thread(&self, error: &io::Error);
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 struct Waiting {
     next: Option<Arc<Snapshot>>,
     /// Since when the volume has not shown the newest snapshot.
     behind: Option<Monotonic>,
+    /// A commit that another process has begun comes first.
+    resume: bool,
     /// A thread is there and will look at `next`.
     attended: bool,
     /// A commit is under way.
@@ -74,6 +85,17 @@ impl<C: Commit> Queue<C> {
         }
         waiting.next = Some(snapshot);
         waiting.behind.get_or_insert_with(sync::monotonic);
+        Self::wake(this, waiting);
+    }
+
+    /// Goes on with what another process has begun, before anything else.
+    pub(super) fn resume(this: &Arc<Self>) {
+        let mut waiting = this.waiting.lock();
+        waiting.resume = true;
+        Self::wake(this, waiting);
+    }
+
+    fn wake(this: &Arc<Self>, mut waiting: MutexGuard<'_, Waiting>) {
         if waiting.attended {
             this.changed.notify_all();
             return;
@@ -91,8 +113,16 @@ impl<C: Commit> Queue<C> {
     fn attend(&self) {
         let mut waiting = self.waiting.lock();
         let mut retry = Backoff::new(RETRY, RETRY_MOST);
+        let mut rested = false;
         loop {
-            if let Some(next) = waiting.next.take() {
+            if waiting.resume {
+                waiting.busy = true;
+                drop(waiting);
+                let _nothing_is_tried_again = self.committer.resume();
+                waiting = self.waiting.lock();
+                (waiting.busy, waiting.resume) = (false, false);
+                self.changed.notify_all();
+            } else if let Some(next) = waiting.next.take() {
                 waiting.busy = true;
                 drop(waiting);
                 let outcome = self.committer.commit(&next);
@@ -118,8 +148,16 @@ impl<C: Commit> Queue<C> {
                 let until = sync::monotonic() + LINGER;
                 self.changed.wait_until(&mut waiting, until) && waiting.next.is_none()
             } {
+                if !waiting.closed && !std::mem::replace(&mut rested, true) {
+                    drop(waiting);
+                    self.committer.rest();
+                    waiting = self.waiting.lock();
+                    continue;
+                }
                 waiting.attended = false;
                 return;
+            } else {
+                rested = false;
             }
         }
     }
@@ -133,9 +171,9 @@ impl<C: Commit> Queue<C> {
     pub(super) fn settle(&self, within: Duration) -> bool {
         let deadline = sync::monotonic() + within;
         let mut waiting = self.waiting.lock();
-        while waiting.busy || waiting.next.is_some() {
+        while waiting.busy || waiting.resume || waiting.next.is_some() {
             if self.changed.wait_until(&mut waiting, deadline) {
-                return !waiting.busy && waiting.next.is_none();
+                return !waiting.busy && !waiting.resume && waiting.next.is_none();
             }
         }
         true

@@ -39,6 +39,11 @@ impl Commit for Noted {
         }
     }
 
+    fn resume(&self) -> Outcome {
+        self.committed.lock().push(0);
+        Outcome::Whole
+    }
+
     fn thread_name(&self) -> String {
         "commit".into()
     }
@@ -65,6 +70,21 @@ fn numbered(number: u32) -> Arc<Snapshot> {
 
 fn committed(queue: &Queue<Noted>) -> Vec<u32> {
     queue.committer.committed.lock().clone()
+}
+
+#[test]
+fn what_another_process_has_begun_comes_first() {
+    in_all_orders(|| {
+        let queue = queue(0);
+        Queue::resume(&queue);
+        let offering = Arc::clone(&queue);
+        let offers = thread::spawn(move || Queue::offer(&offering, numbered(1)));
+        assert!(queue.settle(LONG));
+        offers.join().expect("it offers");
+        assert!(queue.settle(LONG));
+        assert_eq!(committed(&queue), [0, 1]);
+        queue.close();
+    });
 }
 
 #[test]

@@ -3,16 +3,18 @@
 //! The session takes its descriptor from outside and never mounts. It ends when the last reference to
 //! the mount is gone or somebody aborts the connection.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fuser::{Config, Notifier, SessionACL};
+use fuser::Notifier;
+use livemount_volume::ParkedOpen;
 
 use super::error::PublishError;
-use crate::fs::Filesystem;
-use crate::served::SharedVolume;
+use crate::fs::{Connection, Filesystem, Inherited, begin, resends};
+use crate::store::Slot;
 
 /// How a connection ended that we did not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,22 +36,48 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Agrees with the kernel on the connection and serves it from threads of its own. `on_end` is
-    /// called there when the connection ends before [`Session::closing`].
+    /// Agrees with the kernel on a new connection and serves it from threads of its own. `on_end` is
+    /// called there when the connection ends before [`Session::closing`]. Tells what the kernel can do as well.
     pub(super) fn start(
-        volume: &Arc<SharedVolume>,
+        filesystem: Filesystem,
         device: OwnedFd,
+        on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
+    ) -> Result<(Self, u64), PublishError> {
+        keep_large_allocations_apart();
+        let connection = begin(filesystem, device).map_err(PublishError::Session)?;
+        let capabilities = connection.capabilities;
+        let session = Self::run(connection, on_end).map_err(PublishError::Thread)?;
+        Ok((session, capabilities))
+    }
+
+    /// Goes on with a connection that another process has served. `parked` are the opens that it held back.
+    pub(super) fn take_over(
+        filesystem: Filesystem,
+        device: OwnedFd,
+        capabilities: u64,
+        slot: &Slot,
+        parked: &[ParkedOpen],
         on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
     ) -> Result<Self, PublishError> {
         keep_large_allocations_apart();
-        let filesystem = Filesystem::new(Arc::clone(volume));
-        let mut config = Config::default();
-        config.acl = SessionACL::All;
-        // One loop for each volume; never clone_fd, whose requests are aborted with the daemon.
-        config.n_threads = Some(1);
-        let session = fuser::Session::from_fd(filesystem, device, SessionACL::All, config)
-            .map_err(PublishError::Session)?;
-        let notifier = session.notifier();
+        let inherited = Inherited::new(filesystem, device, capabilities);
+        let inherited = inherited.map_err(PublishError::Session)?;
+        let start = |connection| Self::run(connection, on_end);
+        let session = if resends(capabilities) {
+            inherited.resent(start)
+        } else {
+            inherited.answered(slot, parked, start)
+        };
+        session.map_err(PublishError::Session)
+    }
+
+    fn run(
+        connection: Connection,
+        on_end: impl FnOnce(ConnectionEnd) + Send + 'static,
+    ) -> io::Result<Self> {
+        let Connection {
+            session, notifier, ..
+        } = connection;
         let life = Arc::new(Life::default());
         let served = Arc::clone(&life);
         std::thread::Builder::new()
@@ -62,8 +90,7 @@ impl Session {
                         error: result.err().map(|error| error.to_string()),
                     });
                 }
-            })
-            .map_err(PublishError::Thread)?;
+            })?;
         Ok(Self { notifier, life })
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use livemount_volume::{Compat, Pins};
+use serde::{Deserialize, Serialize};
 
 /// How a volume and its commits behave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The most that a commit waits for fresh readers (promise 4).
     pub drain: Duration,

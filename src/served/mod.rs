@@ -6,10 +6,13 @@
 //! waits for the publisher's work. Everything is written against `sync`, so that its tests run it
 //! under shuttle as well, in every order that it can think of.
 
+mod kept;
 mod parker;
 mod shared;
 pub(crate) mod sync;
 
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod shuttle_tests;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use livemount_engine::diff::{Plan, plan};
 use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_volume::{
-    Compat, FsError, HandleNumber, Inode, Opened, Pins, ROOT, Reader, State, VersionNumber,
+    Compat, FsError, HandleNumber, Inode, Opened, Pins, ROOT, Reader, RequestNumber, State,
+    VersionNumber,
 };
 use shuttle::sync::mpsc::{Receiver, channel};
 use shuttle::thread;
@@ -21,6 +22,7 @@ use super::under_shuttle::{Parker, SharedVolume, sync};
 /// How many orders are tried in each test.
 const ORDERS: usize = 500;
 const DRAIN: Duration = Duration::from_millis(250);
+const REQUEST: RequestNumber = RequestNumber(2);
 const KEY: HashKey = HashKey([3; 16]);
 
 /// Tries many orders: at random, and with few but well-placed changes of threads.
@@ -52,8 +54,12 @@ impl Fixture {
         let plan = Arc::new(plan(&first, &next));
         let state = State::new(KEY, first, Pins::DEFAULT, SystemTime::UNIX_EPOCH);
         let volume = SharedVolume::new("test", state);
-        let files = volume.lookup(ROOT, "files").expect("files/").attr.ino;
-        let a = volume.lookup(files, "a").expect("a").attr.ino;
+        let files = volume
+            .lookup(ROOT, "files", REQUEST)
+            .expect("files/")
+            .attr
+            .ino;
+        let a = volume.lookup(files, "a", REQUEST).expect("a").attr.ino;
         Self {
             volume,
             a,
@@ -65,7 +71,7 @@ impl Fixture {
     /// Opens `a`; the answer comes through the channel.
     fn open(&self) -> Receiver<Result<Opened, FsError>> {
         let (tell, answer) = channel();
-        self.volume.open(self.a, false, move |opened| {
+        self.volume.open(self.a, false, REQUEST, move |opened| {
             tell.send(opened).expect("the test listens");
         });
         answer

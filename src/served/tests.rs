@@ -10,11 +10,13 @@ use livemount_engine::object::Bytes;
 use livemount_engine::path::RelPath;
 use livemount_engine::snapshot::{Entry, File, HashKey, Snapshot};
 use livemount_volume::{
-    Compat, DrainReport, FsError, HandleNumber, Inode, Opened, Pins, ROOT, Reader, State,
+    Compat, DrainReport, FsError, HandleNumber, Inode, Opened, Pins, ROOT, Reader, RequestNumber,
+    State,
 };
 
 use super::{Parker, SharedVolume, sync};
 
+const REQUEST: RequestNumber = RequestNumber(2);
 const KEY: HashKey = HashKey([3; 16]);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -45,7 +47,11 @@ impl Fixture {
     fn new(files: &[(&str, &str)]) -> Self {
         let state = State::new(KEY, snapshot(files), Pins::DEFAULT, SystemTime::now());
         let volume = SharedVolume::new("test", state);
-        let files = volume.lookup(ROOT, "files").expect("files/").attr.ino;
+        let files = volume
+            .lookup(ROOT, "files", REQUEST)
+            .expect("files/")
+            .attr
+            .ino;
         Self {
             volume,
             parker: Parker::start().expect("a thread"),
@@ -54,12 +60,16 @@ impl Fixture {
     }
 
     fn ino(&self, name: &str) -> Inode {
-        self.volume.lookup(self.files, name).expect(name).attr.ino
+        self.volume
+            .lookup(self.files, name, REQUEST)
+            .expect(name)
+            .attr
+            .ino
     }
 
     fn open(&self, ino: Inode) -> Receiver<Result<Opened, FsError>> {
         let (tell, answer) = channel();
-        self.volume.open(ino, false, move |opened| {
+        self.volume.open(ino, false, REQUEST, move |opened| {
             tell.send(opened).expect("the test listens");
         });
         answer

@@ -5,6 +5,9 @@
 #![allow(dead_code)]
 
 #[allow(clippy::duplicate_mod)] // On purpose: against another machine.
+#[path = "kept.rs"]
+mod kept;
+#[allow(clippy::duplicate_mod)] // On purpose: against another machine.
 #[path = "parker.rs"]
 mod parker;
 #[allow(clippy::duplicate_mod)] // On purpose: against another machine.

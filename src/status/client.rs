@@ -61,6 +61,30 @@ pub fn run(json: bool, pod: Option<&str>) -> Result<String, StatusError> {
     })
 }
 
+/// Where the volumes of a daemon are, as it says itself; nothing where it does not answer.
+///
+/// # Errors
+///
+/// The sockets' folder cannot be read.
+pub fn targets_of(pid: u32) -> Result<Option<Vec<PathBuf>>, StatusError> {
+    let mut reports = ask_all(Path::new(FOLDER))?.into_iter();
+    let report = reports.find(|report| report.pid == pid);
+    let targets = |report: Report| report.volumes.into_iter().map(|volume| volume.target);
+    Ok(report.map(|report| targets(report).collect()))
+}
+
+/// Where the volume of this name is, as the daemon says that serves it; nothing where none does.
+///
+/// # Errors
+///
+/// The sockets' folder cannot be read.
+pub fn target_of(volume: &str) -> Result<Option<PathBuf>, StatusError> {
+    let reports = ask_all(Path::new(FOLDER))?;
+    let mut volumes = reports.into_iter().flat_map(|report| report.volumes);
+    let found = volumes.find(|found| found.name == volume);
+    Ok(found.map(|found| found.target))
+}
+
 fn tell(error: &StatusError) {
     eprintln!("livemount: {error}");
 }

@@ -6,7 +6,7 @@
 mod client;
 mod server;
 
-pub use client::{StatusError, run};
+pub use client::{StatusError, run, target_of, targets_of};
 pub use server::{Server, ServerError};
 
 /// Where the sockets are: one for each daemon, named by its process id.

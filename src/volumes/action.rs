@@ -38,6 +38,16 @@ pub enum Action {
         snapshot: Arc<Snapshot>,
         /// How its commits behave.
         settings: Settings,
+        /// What a successor of this process needs to go on with it.
+        request: Vec<u8>,
+    },
+    /// See to it that a mounted volume's target shows it, whoever took it away there, and say so by
+    /// `Input::Rebound`. Counts as under way as a mount does.
+    Rebind {
+        /// The volume.
+        volume: VolumeId,
+        /// Whether the target may hold something.
+        over: bool,
     },
     /// Commit a snapshot to a mounted volume; a later one replaces one that still waits.
     Offer {

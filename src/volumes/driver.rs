@@ -19,11 +19,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::handle::{Gauges, Reply};
 use super::{
-    Action, Ask, CallError, CallId, Input, Machine, MountingId, Policy, Stats, Voice, Volumes,
+    Action, Ask, CallError, CallId, Input, Machine, MountingId, Policy, Request, Stats, Voice,
+    Volumes,
 };
 use crate::observe::Facts;
 use crate::observe::http::Heartbeat;
-use crate::publish::{NewVolume, PublishError, Published, Publisher};
+use crate::publish::{
+    ConnectionEnd, Continued, Left, NewVolume, PublishError, Published, Publisher,
+};
 use crate::source::{SourceEnded, Sources, Updates};
 
 /// How often it is shown that the loop comes round.
@@ -69,6 +72,8 @@ pub struct Driver {
     parts: Parts,
     machine: Machine,
     published: BTreeMap<VolumeId, Arc<Published>>,
+    /// What a predecessor has left that could not be read, until it is rendered.
+    unreadable: BTreeMap<VolumeId, Left>,
     calls: mpsc::Receiver<(Ask, Reply)>,
     replies: BTreeMap<CallId, Reply>,
     last_call: CallId,
@@ -88,6 +93,7 @@ impl Driver {
             machine: Machine::new(engine, policy, Instant::now()),
             parts,
             published: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             calls,
             replies: BTreeMap::new(),
             last_call: CallId(0),
@@ -96,6 +102,32 @@ impl Driver {
             done,
         };
         (volumes, driver)
+    }
+
+    /// Takes up a volume that another process has left. Must not be known yet.
+    pub fn take_up(&mut self, continued: Continued, request: Request) {
+        let shown = continued.shown();
+        let volume = request.volume.clone();
+        let (mount, actions) = self.machine.take_over(request, shown, Instant::now());
+        let on_end = telling_end(self.tell.clone(), volume.clone(), mount);
+        let published = self.parts.publisher.take_up(continued, on_end);
+        self.published.insert(volume, Arc::new(published));
+        self.gauges.mounted.store(true, Ordering::Relaxed);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    /// Has a volume rendered that another process has left and of which what it was could not be read.
+    pub fn render_anew(&mut self, left: Left, request: Request) {
+        self.unreadable.insert(request.volume.clone(), left);
+        // Nobody waits for the answer: who does asks again.
+        self.last_call = CallId(self.last_call.0 + 1);
+        let ask = Ask::Publish {
+            request: Box::new(request),
+            until: None,
+        };
+        self.step(Input::Call(self.last_call, ask));
     }
 
     /// Serves until nobody can call any more, or a source ends.
@@ -177,6 +209,7 @@ impl Driver {
         }
     }
 
+    #[allow(clippy::too_many_lines)] // One arm for each action.
     fn act(&mut self, action: Action) {
         match action {
             Action::Watch(key) => self.parts.sources.watch(&key),
@@ -189,21 +222,23 @@ impl Driver {
                 over,
                 snapshot,
                 settings,
+                request,
             } => {
                 let (publisher, first) = (self.parts.publisher.clone(), Arc::clone(&snapshot));
                 let (tell, ending) = (self.tell.clone(), volume.clone());
-                let on_end = move |_| {
-                    let volume = ending;
-                    // Nobody hears it where the daemon is ending.
-                    let _ = tell.send(Done::Other(Input::Ended { volume, mount }));
-                };
+                let on_end = telling_end(tell, ending, mount);
+                let left = self.unreadable.remove(&volume);
                 let work = move || {
+                    if let Some(left) = left {
+                        return publisher.render_anew(left, first, on_end);
+                    }
                     let new = NewVolume {
                         name: &name,
                         target: &target,
                         over,
                         first,
                         settings,
+                        request,
                     };
                     publisher.publish(new, on_end)
                 };
@@ -214,6 +249,14 @@ impl Driver {
                     result: done.unwrap_or_else(|fault| {
                         Err(PublishError::Thread(std::io::Error::other(fault)))
                     }),
+                });
+            }
+            Action::Rebind { volume, over } => {
+                let published = self.published.get(&volume).cloned();
+                let work = move || published.map_or(Ok(()), |published| published.rebind(over));
+                self.apart(work, move |done| {
+                    let result = done.unwrap_or(Err(HandError::Died));
+                    Done::Other(Input::Rebound { volume, result })
                 });
             }
             Action::Offer { volume, snapshot } => {
@@ -310,6 +353,18 @@ impl Driver {
             // Nobody hears it where the daemon is ending.
             let _ = tell.send(done(became));
         });
+    }
+}
+
+/// Tells the end of a mounting.
+fn telling_end(
+    tell: mpsc::UnboundedSender<Done>,
+    volume: VolumeId,
+    mount: MountingId,
+) -> impl FnOnce(ConnectionEnd) + Send + 'static {
+    move |_| {
+        // Nobody hears it where the daemon is ending.
+        let _ = tell.send(Done::Other(Input::Ended { volume, mount }));
     }
 }
 

@@ -84,6 +84,13 @@ pub enum Input {
         /// Whether all that was to be done was.
         result: Result<(), HandError>,
     },
+    /// What became of an `Action::Rebind`.
+    Rebound {
+        /// The volume.
+        volume: VolumeId,
+        /// Whether its target shows it.
+        result: Result<(), HandError>,
+    },
     /// The kernel has ended a connection, and nobody here has asked for it.
     Ended {
         /// The volume.

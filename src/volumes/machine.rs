@@ -7,6 +7,7 @@
 
 mod calls;
 mod effects;
+mod taking_over;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,10 @@ impl Machine {
                 result,
             } => {
                 self.unmounted(&volume, gone, result, now, &mut actions);
+                self.go_on(&volume, now, &mut actions);
+            }
+            Input::Rebound { volume, result } => {
+                self.rebound(&volume, result, &mut actions);
                 self.go_on(&volume, now, &mut actions);
             }
             Input::Ended { volume, mount } => self.ended(&volume, mount, &mut actions),

@@ -22,6 +22,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) enum Work {
     Mounting,
+    /// It is seen to that the target shows the volume, on behalf of a call.
+    Rebinding(CallId),
     /// On behalf of a call; nobody's where the volume is to be mounted anew.
     Unmounting(Option<CallId>),
 }

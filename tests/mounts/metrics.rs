@@ -255,6 +255,10 @@ fn what_is_read_at_a_scrape_comes_from_its_providers() {
             watch_restarts: vec![("gone", 13), ("closed", 14)],
             api_errors: vec![("timeout", 15)],
             facts_lost: 16,
+            keeper_up: true,
+            keeper_losses: 17,
+            taken_over: 18,
+            caretaken: Duration::from_millis(1500),
             kernel_lacks: vec!["resend"],
         };
     });
@@ -285,6 +289,10 @@ fn what_is_read_at_a_scrape_comes_from_its_providers() {
         ),
         ("livemount_api_errors_total{reason=\"timeout\"}", "15"),
         ("livemount_facts_lost_total", "16"),
+        ("livemount_keeper_up", "1"),
+        ("livemount_keeper_losses_total", "17"),
+        ("livemount_volumes_taken_over", "18"),
+        ("livemount_caretaken_seconds", "1.5"),
         ("livemount_kernel_feature_missing{feature=\"resend\"}", "1"),
     ] {
         assert_eq!(now.value(series).to_string(), value, "{series}");

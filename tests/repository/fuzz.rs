@@ -35,6 +35,16 @@ fn whatever_a_message_holds_the_rules_stand() {
     run("protocol", rules::protocol);
 }
 
+#[test]
+fn whatever_is_said_to_a_keeper_the_rules_stand() {
+    run("keeper", rules::keeper);
+}
+
+#[test]
+fn whatever_a_predecessor_left_the_rules_stand() {
+    run("record", rules::record);
+}
+
 /// Asks a target's rules of its corpus, then of damaged copies.
 fn run(target: &str, rules: impl Fn(&[u8])) {
     let seed = std::env::var("LIVEMOUNT_FUZZ_SEED").map_or(SEED, |seed| {

@@ -36,7 +36,9 @@ pub fn command(scratch: &Scratch, program: impl AsRef<OsStr>) -> Command {
 pub struct Launch<'s> {
     scratch: &'s Scratch,
     wrapper: Vec<OsString>,
+    program: PathBuf,
     arguments: Vec<OsString>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl<'s> Launch<'s> {
@@ -50,8 +52,24 @@ impl<'s> Launch<'s> {
         Self {
             scratch,
             wrapper: Vec::new(),
+            program: BINARY.into(),
             arguments: Vec::new(),
+            environment: Vec::new(),
         }
+    }
+
+    /// Another binary than the one under test.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
+        self
     }
 
     /// One more argument.
@@ -99,11 +117,12 @@ impl<'s> Launch<'s> {
         let notify = self.scratch.fresh("notify");
         let socket = UnixDatagram::bind(&notify).expect("a socket can be bound");
         let mut words = self.wrapper;
-        words.push(BINARY.into());
+        words.push(self.program.into());
         words.extend(self.arguments);
         let mut child = command(self.scratch, &words[0])
             .args(&words[1..])
             .env("NOTIFY_SOCKET", &notify)
+            .envs(self.environment)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

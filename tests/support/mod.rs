@@ -10,8 +10,10 @@
 // A helper that cannot go on ends its test; the message is all there is to document.
 #![allow(clippy::missing_panics_doc)]
 
+pub mod apart;
 pub mod daemon;
 pub mod helper;
+pub mod kept;
 pub mod manifest;
 pub mod mounts;
 pub mod namespace;

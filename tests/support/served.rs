@@ -6,6 +6,7 @@
 //! socket that is the daemon's standard input.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -26,10 +27,14 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::PATIENCE;
+use super::kept::take_over;
 use super::process::{MARKER, Process};
 
 /// The same in every daemon, so that inode numbers are comparable between runs.
-const KEY: HashKey = HashKey([9; 16]);
+pub const KEY: HashKey = HashKey([9; 16]);
+
+/// The folder of the keeper, where one holds the volumes.
+const KEEPER: &str = "LIVEMOUNT_TEST_KEEPER";
 
 /// A volume's files: path to contents and mode.
 pub type Tree = BTreeMap<String, (Vec<u8>, u32)>;
@@ -101,6 +106,27 @@ impl Served {
         };
         served.ask(&Ask::Hand);
         served
+    }
+
+    /// Starts a daemon whose volumes a keeper holds, and waits for nothing. Without `resend` the kernel is
+    /// taken for one that does not send requests again.
+    pub fn begin_kept(root: &Path, arguments: &[&str], keeper: &Path, resend: bool) -> Self {
+        let mut environment = vec![(KEEPER, keeper.as_os_str())];
+        if !resend {
+            environment.push(("LIVEMOUNT_WITHOUT", OsStr::new("RESEND")));
+        }
+        let (child, socket) = again_with(root, arguments, &environment);
+        let process = Process::child(child.id());
+        Self {
+            child,
+            socket,
+            process,
+        }
+    }
+
+    /// Waits until it has taken up what there was.
+    pub fn wait_until_ready(&mut self) {
+        self.ask(&Ask::Hand);
     }
 
     /// Starts a daemon from a test binary that has the ignored test `served`.
@@ -192,11 +218,20 @@ impl Drop for Served {
 
 /// Starts this test binary again, with a socket as its standard input.
 pub fn again(root: &Path, arguments: &[&str]) -> (Child, UnixStream) {
+    again_with(root, arguments, &[])
+}
+
+fn again_with(
+    root: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &OsStr)],
+) -> (Child, UnixStream) {
     let (socket, theirs) = UnixStream::pair().expect("a socket pair");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let child = std::process::Command::new(std::env::current_exe().expect("this binary"))
         .args(arguments)
         .env(MARKER, root)
+        .envs(environment.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .spawn()
@@ -232,6 +267,30 @@ pub fn read_frame<T: for<'de> Deserialize<'de>>(socket: &mut UnixStream) -> Opti
 /// The daemon. One object for each file, so that a volume may be larger than an object.
 pub fn main() {
     let mut socket = stdin();
+    let (facts, stream) = Facts::stream();
+    std::thread::spawn(move || {
+        for fact in stream {
+            // What goes well is no news to a test.
+            if !matches!(fact, Fact::Committed(_)) {
+                eprintln!("the daemon: {fact:?}");
+            }
+        }
+    });
+    let (publisher, mut volumes) = match std::env::var_os(KEEPER) {
+        Some(keeper) => take_over(Path::new(&keeper), &facts),
+        None => (publisher(facts), Volumes::new()),
+    };
+    while let Some(ask) = read_frame(&mut socket) {
+        let answer = answer(&publisher, &mut volumes, ask)
+            .unwrap_or_else(|error| Answer::Failed(error.to_string()));
+        write_frame(&mut socket, &answer);
+    }
+    // Without waiting for anything, like a daemon that is killed.
+    std::process::exit(0);
+}
+
+/// A publisher whose volumes end with this process.
+fn publisher(facts: Facts) -> Publisher {
     let root = PathBuf::from(std::env::var_os(MARKER).expect("the test's folder"));
     let hand = Hand::start(ClientOptions {
         reach: Reach::Child {
@@ -243,27 +302,11 @@ pub fn main() {
         heartbeat: Duration::from_secs(10),
     })
     .expect("the hand starts");
-    let (facts, stream) = Facts::stream();
-    std::thread::spawn(move || {
-        for fact in stream {
-            // What goes well is no news to a test.
-            if !matches!(fact, Fact::Committed(_)) {
-                eprintln!("the daemon: {fact:?}");
-            }
-        }
-    });
-    let publisher = Publisher::new(hand, KEY, facts).expect("a publisher");
-    let mut volumes = BTreeMap::new();
-    while let Some(ask) = read_frame(&mut socket) {
-        let answer = answer(&publisher, &mut volumes, ask)
-            .unwrap_or_else(|error| Answer::Failed(error.to_string()));
-        write_frame(&mut socket, &answer);
-    }
-    // Without waiting for anything, like a daemon that is killed.
-    std::process::exit(0);
+    Publisher::new(hand, KEY, facts, None).expect("a publisher")
 }
 
-type Volumes = BTreeMap<String, (Published, Arc<Snapshot>, Option<u32>)>;
+/// By name: each with what it was offered last, and the group of its files.
+pub type Volumes = BTreeMap<String, (Published, Arc<Snapshot>, Option<u32>)>;
 
 fn answer(
     publisher: &Publisher,
@@ -296,6 +339,7 @@ fn answer(
                 over: false,
                 first: Arc::clone(&first),
                 settings,
+                request: Vec::new(),
             };
             let published = publisher.publish(new, |_| {})?;
             volumes.insert(name, (published, first, fs_group));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::geteuid;
 
 use super::adoption::Adoption;
 use super::batching::left;
@@ -18,6 +19,7 @@ use crate::HandError;
 use crate::error::During;
 use crate::protocol::{Answer, Call, Control, Reply, Request, Spoken, decode, encode};
 use crate::socket::{Received, buffer, readable, receive, send};
+use crate::sys::peer_user;
 
 /// To tell a new hand everything.
 const ADOPTION: Duration = Duration::from_secs(10);
@@ -134,6 +136,10 @@ fn come(path: &Path) -> Result<OwnedFd, HandError> {
         .map_err(unreachable)?;
     let address = SocketAddrUnix::new(path).map_err(unreachable)?;
     connect(&socket, &address).map_err(unreachable)?;
+    // It is given mounts: never a stranger, whatever the folder lets others do.
+    if peer_user(&socket).map_err(unreachable)? != geteuid().as_raw() {
+        return Err(unreachable(Errno::PERM));
+    }
     let deadline = Instant::now() + HELLO;
     let hello = request(Control::Hello(Spoken::OURS).into())?;
     send(&socket, &hello, &[], deadline).map_err(unreachable)?;

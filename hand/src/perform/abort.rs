@@ -5,6 +5,8 @@
 //! mounted without a path, for the one call, and names a connection by the device of its filesystem
 //! (fs/fuse/control.c, `fuse_ctl_add_conn`).
 
+use std::path::Path;
+
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
@@ -41,6 +43,19 @@ pub(crate) fn abort(volume: &MountedVolume, number: VolumeNumber) -> Result<(), 
 
 fn is_of(uppermost: &TargetMount, device: Device) -> bool {
     uppermost.is_mounted() && uppermost.device == device
+}
+
+/// The operator's last resort, without any hand or daemon: aborts the connection of the livemount at a
+/// target, as the mount table has it. Everybody who waits in it is freed with an error, and it shows nothing
+/// any more. Touches nothing that could wait.
+///
+/// # Errors
+///
+/// [`HandError::NotFuse`] where no livemount is there; [`HandError::Os`] where the kernel refuses.
+pub fn abort_at(target: &Path) -> Result<(), HandError> {
+    let mounts = mountinfo::read()?;
+    let found = mounts.iter().rev().find(|mount| mount.point == target);
+    abort_device(found.ok_or(HandError::NotFuse)?.device)
 }
 
 /// By its number among all connections. One that is not there has ended.

@@ -6,7 +6,7 @@ use crate::mounted_volume::{Binding, MountedVolume, MountedVolumes, WritableMoun
 use crate::mountinfo::{self, MountEntry};
 use crate::mounts;
 use crate::protocol::{Answer, Prepared, Unbind, VolumeNumber};
-use crate::target::TargetPath;
+use crate::target::{TargetMount, TargetPath};
 
 /// How many dead mounts may lie on top of each other at a target.
 const LAYERS: usize = 64;
@@ -55,10 +55,14 @@ pub(super) fn prepare(
                 Err(HandError::Occupied)
             };
         }
-        uppermost.detach()?;
         replaced = true;
         // It may have been this volume's own, and aborted.
         volume.binding.lock().bound = false;
+        if volumes.leave_dead {
+            // Until there is something to put in its place.
+            return Ok(Prepared { created, replaced });
+        }
+        uppermost.detach()?;
         tracing::info!(
             volume = number.0,
             "detached a dead livemount from the target"
@@ -86,7 +90,8 @@ pub(super) fn bind(
         set_bound(&volume, target, &before);
         return Ok((Answer::Bound, Vec::new()));
     }
-    if uppermost.is_livemount()? {
+    let in_the_way = uppermost.is_livemount()?;
+    if in_the_way && !(volumes.leave_dead && uppermost.is_dead()) {
         return Err(HandError::Occupied);
     }
     let cloned = mounts::clone_files(volumes, number, &writable)?;
@@ -95,10 +100,46 @@ pub(super) fn bind(
         beside.extend(mount.try_clone());
         volume.set_mount(Some(WritableMount::new(mount, writable.made)?));
     }
+    let place = if in_the_way {
+        bare(&target, uppermost)?
+    } else {
+        uppermost
+    };
     let _gate = volumes.gate.read();
-    mounts::attach(&cloned.files, &uppermost.directory)?;
+    mounts::attach(&cloned.files, &place.directory)?;
     set_bound(&volume, target, &before);
     Ok((Answer::Bound, beside))
+}
+
+/// Puts in the place of a dead mount one that no container can be started with.
+pub(crate) fn refuse(
+    volumes: &MountedVolumes,
+    target: &TargetPath,
+    dead: TargetMount,
+) -> Result<(), HandError> {
+    if dead.refuses() {
+        return Ok(());
+    }
+    let refusing = mounts::make_refusing(volumes.selinux_context.as_deref())?;
+    let place = bare(target, dead)?;
+    let _gate = volumes.gate.read();
+    mounts::attach(&refusing, &place.directory)
+}
+
+/// Takes away the dead mounts at a target, this one first, and says what is there then.
+fn bare(target: &TargetPath, dead: TargetMount) -> Result<TargetMount, HandError> {
+    let mut uppermost = dead;
+    for _ in 0..LAYERS {
+        uppermost.detach()?;
+        uppermost = target.look()?;
+        if !uppermost.is_livemount()? {
+            return Ok(uppermost);
+        }
+        if !uppermost.is_dead() {
+            break;
+        }
+    }
+    Err(HandError::Occupied)
 }
 
 fn set_bound(volume: &MountedVolume, target: TargetPath, before: &Binding) {
@@ -205,15 +246,35 @@ pub(super) fn clear(target: &TargetPath) -> Result<(), HandError> {
     target.remove()
 }
 
-/// Takes away a volume that no daemon knows any more, and forgets it.
+/// Takes away a volume that no daemon knows any more, and forgets it. Its connection has been aborted;
+/// where dead mounts are to stay at their targets, one stays at this.
 pub(crate) fn give_up(volumes: &MountedVolumes, number: VolumeNumber) -> Result<(), HandError> {
     let Some(volume) = volumes.get(number) else {
         return Ok(());
     };
-    let taken = mountinfo::read().and_then(|mounts| take_away(&volume, true, &mounts));
+    let binding = volume.binding.lock().clone();
+    let taken = match (volumes.leave_dead && binding.bound, binding.target) {
+        (true, Some(target)) => leave_at(volumes, &volume, &target),
+        _ => mountinfo::read().and_then(|mounts| take_away(&volume, true, &mounts)),
+    };
     volume.set_mount(None);
     volumes.remove(number);
     taken
+}
+
+fn leave_at(
+    volumes: &MountedVolumes,
+    volume: &MountedVolume,
+    target: &TargetPath,
+) -> Result<(), HandError> {
+    let uppermost = target.look()?;
+    let own = volume
+        .held_mount()
+        .is_some_and(|writable| writable.device == uppermost.device);
+    if own {
+        refuse(volumes, target, uppermost)?;
+    }
+    Ok(())
 }
 
 /// The last thing that is done for a volume: away from its target, whoever uses it. `abort` where

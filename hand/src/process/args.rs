@@ -16,13 +16,17 @@ pub struct HandArgs {
     /// Clone mounts in the way that kernels before 6.15 need, also where it is not needed: for
     /// tests.
     pub clone_attached: bool,
+    /// Leave at its target what is dead, and abort instead of taking away what nobody serves: a folder
+    /// without anything would be taken for a volume without files, by whoever starts a container on it. A
+    /// dead mount cannot be. The next daemon's first publish takes it away.
+    pub leave_dead: bool,
     /// The SELinux context of every mount.
     pub selinux_context: Option<String>,
 }
 
 impl HandArgs {
     /// Reads what the client writes: `--root DIR` (any number), `--heartbeat MS`,
-    /// `--selinux-context CONTEXT`, `--clone-attached`; and `--dir DIR`, for tests. None where it is
+    /// `--selinux-context CONTEXT`, `--clone-attached`, `--leave-dead`; and `--dir DIR`, for tests. None where it is
     /// anything else.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut parsed = Self {
@@ -30,6 +34,7 @@ impl HandArgs {
             roots: Vec::new(),
             heartbeat: Duration::ZERO,
             clone_attached: false,
+            leave_dead: false,
             selinux_context: None,
         };
         let mut args = args.into_iter();
@@ -44,6 +49,7 @@ impl HandArgs {
                     parsed.selinux_context = Some(args.next()?.into_string().ok()?);
                 }
                 "--clone-attached" => parsed.clone_attached = true,
+                "--leave-dead" => parsed.leave_dead = true,
                 _ => return None,
             }
         }

@@ -49,6 +49,17 @@ impl TargetMount {
         matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED))
     }
 
+    /// Whether it is one that refuses whatever is asked, so that no container starts with it.
+    pub(crate) fn refuses(&self) -> bool {
+        let asked = statx(
+            &self.directory,
+            c"",
+            AtFlags::EMPTY_PATH,
+            StatxFlags::BASIC_STATS,
+        );
+        matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED))
+    }
+
     /// Takes away this mount and no other: what has been mounted at the target since then is not
     /// touched, and a mount that is gone is no error.
     pub(crate) fn detach(&self) -> Result<(), HandError> {

@@ -36,6 +36,8 @@ pub const ALL: &[(&str, fn())] = &[
         "dead_mounts_wait_for_a_daemon",
         dead_mounts_wait_for_a_daemon,
     ),
+    ("what_is_dead_may_stay", what_is_dead_may_stay),
+    ("a_hand_heeds_term", a_hand_heeds_term),
     (
         "another_hand_is_told_everything",
         another_hand_is_told_everything,
@@ -272,6 +274,76 @@ fn dead_mounts_wait_for_a_daemon() {
     rings(&next, ONE, 1);
     silent.lock().release();
     other.close(SOON).expect("ends");
+}
+
+/// Nobody finds an empty folder where a volume was, until somebody asks for it again.
+fn what_is_dead_may_stay() {
+    let scene = Apart::told(CALM, &["--leave-dead"]);
+    leave_dead(scene.root.path());
+    let first = scene.daemon();
+    let lost = scene.volume(&first, ONE);
+    let _seen = serve(lost.device);
+    first.bind(ONE, &scene.target(ONE)).expect("binds");
+    // This one nobody was promised.
+    let _unbound = scene.volume(&first, TWO);
+    drop(lost.mount);
+    first.close(SOON).expect("goes");
+
+    let next = scene.daemon();
+    next.settle().expect("is told");
+    for volume in [ONE, TWO] {
+        until("forgotten", || {
+            next.last(volume) == Err(HandError::NoVolume(volume))
+        });
+    }
+    assert!(!scene.target(TWO).exists());
+    let dead = [scene.target(ONE), scene.root.path().join("t")];
+    for dead in &dead {
+        // What the kernel remembered of it as well.
+        until("it refuses", || {
+            let asked = fs::metadata(dead).map(drop).map_err(|e| e.raw_os_error());
+            asked == Err(Some(libc::ENOTCONN))
+        });
+        let found = fs::read_dir(dead)
+            .map(drop)
+            .expect_err("is no empty folder");
+        assert_eq!(
+            found.raw_os_error(),
+            Some(libc::ENOTCONN),
+            "{}",
+            dead.display()
+        );
+    }
+    let replaced = next.prepare(THREE, &dead[0], false);
+    assert_eq!(
+        replaced.map(|prepared| prepared.replaced),
+        Ok(true),
+        "it is asked for again"
+    );
+    let made = next.mount(THREE).expect("a connection");
+    let _served = serve(made.device);
+    let still = fs::read_dir(&dead[0]).map(drop);
+    still.expect_err("there is nothing yet to put in its place");
+    next.bind(THREE, &dead[0]).expect("binds");
+    assert_eq!(fs::metadata(dead[0].join("a")).expect("is served").len(), 3);
+    next.clear(&dead[1]).expect("it is taken away");
+    assert_eq!(mounts(scene.root.path()).len(), 1);
+}
+
+fn a_hand_heeds_term() {
+    let mut scene = Apart::new();
+    let daemon = scene.daemon();
+    let made = scene.volume(&daemon, ONE);
+    let _seen = serve(made.device);
+    daemon.bind(ONE, &scene.target(ONE)).expect("binds");
+    for ignored in [Signal::INT, Signal::HUP] {
+        send(scene.hand(), ignored);
+    }
+    rings(&daemon, ONE, 1);
+    send(scene.hand(), Signal::TERM);
+    scene.again().wait().expect("it ends, and is ours to reap");
+    rings(&daemon, ONE, 2);
+    assert_eq!(mounts(scene.root.path()).len(), 1);
 }
 
 fn another_hand_is_told_everything() {

@@ -34,6 +34,8 @@ pub struct Apart {
     pub dir: TempDir,
     hand: Child,
     heartbeat: Duration,
+    /// What its hands are told beside what they need.
+    more: &'static [&'static str],
 }
 
 impl Apart {
@@ -42,14 +44,19 @@ impl Apart {
     }
 
     pub fn with_heartbeat(heartbeat: Duration) -> Self {
+        Self::told(heartbeat, &[])
+    }
+
+    pub fn told(heartbeat: Duration, more: &'static [&'static str]) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let dir = tempfile::tempdir().expect("a directory");
-        let hand = listening(root.path(), dir.path(), heartbeat);
+        let hand = listening(root.path(), dir.path(), heartbeat, more);
         Self {
             root,
             dir,
             hand,
             heartbeat,
+            more,
         }
     }
 
@@ -72,7 +79,7 @@ impl Apart {
 
     /// Another hand in the same place. The former is reaped at the end.
     pub fn again(&mut self) -> Child {
-        let hand = listening(self.root.path(), self.dir.path(), self.heartbeat);
+        let hand = listening(self.root.path(), self.dir.path(), self.heartbeat, self.more);
         std::mem::replace(&mut self.hand, hand)
     }
 
@@ -115,7 +122,7 @@ impl Drop for Apart {
     }
 }
 
-fn listening(root: &Path, dir: &Path, heartbeat: Duration) -> Child {
+fn listening(root: &Path, dir: &Path, heartbeat: Duration, more: &[&str]) -> Child {
     let before = dir.join(SOCKET).symlink_metadata().ok();
     let identity = |found: std::fs::Metadata| std::os::unix::fs::MetadataExt::ino(&found);
     let before = before.map(identity);
@@ -125,6 +132,7 @@ fn listening(root: &Path, dir: &Path, heartbeat: Duration) -> Child {
         .arg(root)
         .arg("--dir")
         .arg(dir)
+        .args(more)
         .spawn()
         .expect("starts");
     until("it listens", || {

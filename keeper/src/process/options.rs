@@ -54,6 +54,19 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The caretaker's command line. It is given up after the same silence as the hand, where that is known
+    /// here.
+    pub(super) fn caretaker_args(&self) -> Vec<OsString> {
+        let mut args = vec!["caretake".into(), "--keeper".into(), (&self.dir).into()];
+        if let Some(hand) = &self.hand {
+            let heartbeat = hand.heartbeat.as_millis().to_string();
+            args.extend(["--heartbeat".into(), heartbeat.into()]);
+        }
+        args
+    }
+}
+
 impl HandOptions {
     /// The hand's command line.
     pub(super) fn args(&self, dir: &Path) -> Vec<OsString> {

@@ -45,6 +45,10 @@ pub(super) struct Set {
     pub(super) hand_restarts: Count,
     pub(super) hand_busy: Gauge,
     pub(super) hand_late: Gauge,
+    pub(super) keeper_up: Gauge,
+    pub(super) keeper_losses: Count,
+    pub(super) taken_over: Gauge,
+    pub(super) caretaken: Decimal,
     pub(super) watches: Gauge,
     pub(super) watch_connections: Gauge,
     pub(super) failing_objects: Gauge,
@@ -218,6 +222,27 @@ impl Set {
                 "livemount_hand_late",
                 NONE,
                 "Those of them that are past their time",
+            ),
+            keeper_up: b.group("Restarts").one(
+                "livemount_keeper_up",
+                NONE,
+                "1 while there is a keeper that holds all of it; while it is 0 the end of this process \
+                 ends its volumes",
+            ),
+            keeper_losses: b.one(
+                "livemount_keeper_losses",
+                NONE,
+                "How often a keeper went",
+            ),
+            taken_over: b.one(
+                "livemount_volumes_taken_over",
+                NONE,
+                "Volumes that this process went on with at its start",
+            ),
+            caretaken: b.one(
+                "livemount_caretaken",
+                SECONDS,
+                "For how long the caretaker had served them before: no daemon came in that time",
             ),
             watches: b.group("The API server").one(
                 "livemount_source_watches",

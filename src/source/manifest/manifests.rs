@@ -78,6 +78,33 @@ impl Manifests {
         std::mem::take(&mut self.file_errors)
     }
 
+    /// Reads what has changed since it was opened: who has waited for long since then must not begin with what
+    /// was. What is wrong by now is said by `file_errors`.
+    ///
+    /// # Errors
+    ///
+    /// Changes cannot be heard.
+    pub fn catch_up(&mut self) -> Result<(), SourceError> {
+        let mut changes = Changes::default();
+        loop {
+            let heard = self
+                .watch
+                .watches
+                .read_events(&mut self.inotify, &mut changes);
+            if heard.map_err(|error| SourceError::watch(&self.watch.shown, error))? {
+                break;
+            }
+        }
+        for reading in self.watch.act(&changes) {
+            match reading {
+                Reading::Broken(error) => self.file_errors.push(error),
+                // They are asked for.
+                Reading::Objects(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Tells each state after the first one, until the receiver goes. At each `reload`, everything is
     /// read anew, and what is wrong is reported anew. Runs on a tokio runtime with I/O and time.
     ///

@@ -112,6 +112,33 @@ fn one(folder: &Path) {
 }
 
 #[tokio::test]
+async fn who_waits_before_he_watches_begins_with_what_is_then() {
+    let folder = tempfile::tempdir().expect("a folder");
+    one(folder.path());
+    let path = folder.path().join("app.yaml");
+    let mut file = open_with(&path, NEVER);
+    for n in 2..4 {
+        replace(&path, &manifest(n));
+        assert_eq!(number(&file.objects()), n - 1);
+        file.catch_up().expect("it is heard of");
+        assert_eq!(number(&file.objects()), n);
+    }
+    // A broken one is told, and the last good one stays.
+    replace(&path, "[");
+    file.catch_up().expect("it is heard of");
+    assert_eq!(number(&file.objects()), 3);
+    assert_eq!(file.file_errors().len(), 1);
+    // Nothing of that comes a second time.
+    let (tell, mut readings) = mpsc::channel(1);
+    let _task = tokio::spawn(file.watch(tell, Arc::new(Notify::new())));
+    replace(&path, &manifest(5));
+    match readings.recv().await {
+        Some(Reading::Objects(objects)) => assert_eq!(number(&objects), 5),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_rename_onto_the_name_is_one_reading() {
     let mut watched = Watched::new("app.yaml", NEVER, one);
     for n in 2..5 {

@@ -101,7 +101,12 @@ impl Machine {
                     abandon: true,
                 });
             }
-            Some(Mounted { lost: false, .. }) => actions.push(Action::Answer(waiter.call, Ok(()))),
+            // The kubelet asks again and again: whoever took the volume away from its target, it comes back.
+            Some(Mounted { lost: false, .. }) => {
+                let over = hosted.request.over;
+                slot.work = Some(Work::Rebinding(waiter.call));
+                actions.push(Action::Rebind { volume: id, over });
+            }
             None => hosted.waiters.push(waiter),
         }
     }
@@ -195,6 +200,27 @@ impl Machine {
         hosted.answer(Ok(()), actions);
     }
 
+    pub(super) fn rebound(
+        &mut self,
+        id: &VolumeId,
+        result: Result<(), HandError>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if let Some(Work::Rebinding(call)) = slot.work.take() {
+            actions.push(Action::Answer(call, result.map_err(CallError::Hand)));
+        }
+        let lost = |mounted: Mounted| mounted.lost;
+        if let Some(hosted) = &mut slot.hosted
+            && hosted.mounted.is_some_and(lost)
+        {
+            // Its end came meanwhile.
+            hosted.say_lost(actions);
+        }
+    }
+
     pub(super) fn unmounted(
         &mut self,
         id: &VolumeId,
@@ -220,7 +246,7 @@ impl Machine {
                 // The kubelet asks again where it did not hear this.
                 actions.push(Action::Answer(call, result.map_err(CallError::Hand)));
             }
-            Some(Work::Unmounting(None) | Work::Mounting) | None => {}
+            Some(Work::Unmounting(None) | Work::Mounting | Work::Rebinding(_)) | None => {}
         }
         // A new one takes the place of one that was lost in any case; and a first snapshot that came
         // meanwhile has waited.

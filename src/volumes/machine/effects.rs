@@ -97,6 +97,7 @@ impl Machine {
                 over: request.over,
                 snapshot,
                 settings: request.settings,
+                request: request.to_bytes(),
             });
         }
     }

@@ -187,6 +187,13 @@ impl Bench {
     }
 
     /// A volume that shows `object`, by mounting `mount`.
+    /// What became of seeing to it that a target shows its volume.
+    pub(super) fn rebound(&mut self, volume: &str) -> Vec<String> {
+        let volume = VolumeId::new(volume);
+        let result = Ok(());
+        self.step(Input::Rebound { volume, result })
+    }
+
     pub(super) fn serve(&mut self, volume: &str, object: &str, mount: u64) {
         self.publish(1000 + mount, request(volume, &[object]));
         self.applied(object, "1");
@@ -217,6 +224,7 @@ fn line(action: &Action) -> String {
                 target.display()
             )
         }
+        Action::Rebind { volume, .. } => format!("rebind {volume}"),
         Action::Offer { volume, snapshot } => format!("offer {volume} {}", shows(snapshot)),
         Action::Unmount {
             volume,

@@ -33,9 +33,12 @@ fn publish_twice_is_one_mount_and_two_answers() {
     assert_eq!(bench.publish(3, request("v", &["a"])), [""; 0]);
     assert_eq!(
         bench.mounted("v", 1),
-        ["say published v files=1", "1 ok", "2 ok", "3 ok"]
+        ["say published v files=1", "1 ok", "2 ok", "rebind v"]
     );
-    assert_eq!(bench.publish(4, request("v", &["a"])), ["4 ok"]);
+    assert_eq!(bench.rebound("v"), ["3 ok"]);
+    // It is seen to that the target shows it, whoever took it away there.
+    assert_eq!(bench.publish(4, request("v", &["a"])), ["rebind v"]);
+    assert_eq!(bench.rebound("v"), ["4 ok"]);
 }
 
 #[test]

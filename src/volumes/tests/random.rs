@@ -13,7 +13,7 @@ use livemount_engine::snapshot::{HashKey, Snapshot};
 use livemount_hand::{HandError, Unbind};
 use proptest::prelude::*;
 
-use super::super::{Action, Ask, CallId, Input, Machine, MountingId};
+use super::super::{Action, Ask, CallId, Input, Machine, MountingId, Request};
 use super::bench::{POLICY, key, no_thread, object, request};
 use crate::source::Update;
 
@@ -97,9 +97,25 @@ fn name(object: u8) -> String {
     format!("o{object}")
 }
 
+fn request_of(volume: u8) -> Request {
+    let objects = [name(volume % OBJECTS), name((volume + 1) % OBJECTS)];
+    let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let mut request = request(&volume.to_string(), &objects);
+    for (source, path) in request.spec.sources.iter_mut().zip(["x", "y"]) {
+        source.items = vec![livemount_engine::spec::Item {
+            key: "file".into(),
+            path: livemount_engine::path::RelPath::new(path).expect("a path"),
+            mode: None,
+            divisor: None,
+        }];
+    }
+    request
+}
+
 /// What is under way for a volume.
 enum Work {
     Mount(MountingId, Arc<Snapshot>),
+    Rebind,
     /// Whether a mount is meant.
     Unmount {
         mounted: bool,
@@ -134,6 +150,19 @@ impl World {
             targets: BTreeMap::new(),
             watched: BTreeSet::new(),
             asked_pods: false,
+        }
+    }
+
+    /// A predecessor has left this one.
+    fn take_over(&mut self, volume: u8) {
+        let request = request_of(volume);
+        let (id, target) = (request.volume.clone(), request.target.clone());
+        let shown = Arc::new(Snapshot::empty(&HashKey([7; 16])));
+        let (mount, actions) = self.machine.take_over(request, shown, self.now);
+        self.mounted.insert(id.clone(), mount);
+        self.targets.insert(id, target);
+        for action in actions {
+            self.act(action);
         }
     }
 
@@ -192,6 +221,14 @@ impl World {
                 let busy = self.work.insert(volume.clone(), Work::Unmount { mounted });
                 assert!(busy.is_none(), "{volume} is busy");
             }
+            Action::Rebind { volume, .. } => {
+                assert!(
+                    self.mounted.contains_key(&volume),
+                    "{volume} is not mounted"
+                );
+                let busy = self.work.insert(volume.clone(), Work::Rebind);
+                assert!(busy.is_none(), "{volume} is busy");
+            }
             Action::Offer { volume, .. } | Action::Condition { volume, .. } => {
                 assert!(
                     self.mounted.contains_key(&volume),
@@ -227,6 +264,10 @@ impl World {
                     result,
                 });
             }
+            Some(Work::Rebind) => {
+                let result = if well { Ok(()) } else { Err(HandError::Busy) };
+                self.tell(Input::Rebound { volume, result });
+            }
             Some(Work::Unmount { mounted }) => {
                 if well && mounted {
                     self.mounted.remove(&volume);
@@ -247,17 +288,7 @@ impl World {
                 elsewhere,
                 millis,
             } => {
-                let objects = [name(volume % OBJECTS), name((volume + 1) % OBJECTS)];
-                let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
-                let mut request = request(&volume.to_string(), &objects);
-                for (source, path) in request.spec.sources.iter_mut().zip(["x", "y"]) {
-                    source.items = vec![livemount_engine::spec::Item {
-                        key: "file".into(),
-                        path: livemount_engine::path::RelPath::new(path).expect("a path"),
-                        mode: None,
-                        divisor: None,
-                    }];
-                }
+                let mut request = request_of(volume);
                 if elsewhere {
                     request.target = "/elsewhere".into();
                 }
@@ -354,8 +385,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_call_is_answered_once_and_nothing_is_left(steps in prop::collection::vec(any_step(), 1..120)) {
+    fn every_call_is_answered_once_and_nothing_is_left(
+        left in prop::collection::btree_set(0..VOLUMES, 0..3),
+        steps in prop::collection::vec(any_step(), 1..120),
+    ) {
         let mut world = World::new();
+        for volume in left {
+            world.take_over(volume);
+        }
         for step in steps {
             world.take(step);
         }

@@ -86,7 +86,7 @@ pub fn main() {
     std::thread::spawn(move || stream.iter().for_each(|fact| counting.fact(&fact)));
     let asked = hand.clone();
     metrics.provide(move |now| now.hand_up = asked.status().up);
-    let publisher = Publisher::new(hand, KEY, facts).expect("a publisher");
+    let publisher = Publisher::new(hand, KEY, facts, None).expect("a publisher");
     let now = SystemTime::now();
     let first = snapshot(1, &[("a", "1"), ("b", "1"), ("gone", "1")], now, now);
     let target = root.join("target");
@@ -96,6 +96,7 @@ pub fn main() {
         over: false,
         first,
         settings: Settings::default(),
+        request: Vec::new(),
     };
     let published = publisher.publish(new, |_| {}).expect("it is mounted");
     while let Some(commit) = read_frame::<bool>(&mut socket) {

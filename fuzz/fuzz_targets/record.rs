@@ -1,0 +1,5 @@
+//! What a predecessor left of a volume, as libFuzzer makes it up. What must hold is in the library.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| livemount_fuzz::record(bytes));
