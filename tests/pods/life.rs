@@ -96,7 +96,7 @@ pub async fn two_containers_and_an_init(scene: &mut Scene) {
     pod.end().await;
 }
 
-fn restarts(pod: &k8s_openapi::api::core::v1::Pod) -> i32 {
+pub fn restarts(pod: &k8s_openapi::api::core::v1::Pod) -> i32 {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());
     containers

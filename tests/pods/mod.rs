@@ -5,7 +5,11 @@ mod ends;
 mod examples;
 mod files;
 mod life;
+mod processes;
+mod restarts;
+mod rollout;
 pub mod scene;
+mod witness;
 
 use scene::Case;
 
@@ -69,10 +73,31 @@ pub const ALL: &[(&str, Case)] = &[
     ("the_examples_as_written", |scene| {
         Box::pin(examples::as_written(scene))
     }),
+    ("the_plugin_and_the_keeper_hold_no_privilege", |scene| {
+        Box::pin(restarts::without_privileges(scene))
+    }),
+    ("restart_of_the_plugin", |scene| {
+        Box::pin(restarts::the_plugin_goes(scene))
+    }),
+    ("restart_of_the_keeper", |scene| {
+        Box::pin(restarts::the_keeper_goes(scene))
+    }),
+    ("restart_into_images_that_do_not_start", |scene| {
+        Box::pin(restarts::images_that_do_not_start(scene))
+    }),
+    ("restart_of_both_in_one_apply", |scene| {
+        Box::pin(restarts::both_are_changed(scene))
+    }),
+    ("restart_while_a_pod_goes", |scene| {
+        Box::pin(restarts::a_pod_goes_meanwhile(scene))
+    }),
+    ("republish_heals_a_target", |scene| {
+        Box::pin(restarts::a_target_is_healed(scene))
+    }),
     ("a_pod_ends_with_files_open", |scene| {
         Box::pin(ends::with_files_open(scene))
     }),
-    ("the_plugin_is_killed_then_the_pod_deleted", |scene| {
-        Box::pin(ends::plugin_killed(scene))
+    ("keeper_and_plugin_are_killed_at_once", |scene| {
+        Box::pin(ends::all_are_killed(scene))
     }),
 ];

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::rollout::SECOND;
+
 /// A case.
 pub type Case = for<'s> fn(&'s mut Scene) -> Pin<Box<dyn Future<Output = ()> + 's>>;
 
@@ -65,6 +67,7 @@ impl Scene {
         let image = |name| Image::new(name).program(&plugin, "/usr/local/bin/livemount");
         // By the names that deploy/ and examples/ use.
         node.load(&image("docker.io/library/livemount:latest"));
+        node.load(&image(SECOND));
         let applet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/inotifyd");
         node.load(
             &Image::new("docker.io/library/busybox:1.37")
@@ -101,12 +104,18 @@ impl Scene {
 
     /// The plugin's pod.
     pub async fn plugin(&self) -> k8s_openapi::api::core::v1::Pod {
+        self.pod_of("node").await.expect("the plugin's pod")
+    }
+
+    /// The pod of a component, `node` or `keeper`, that is not told to end.
+    pub async fn pod_of(&self, component: &str) -> Option<k8s_openapi::api::core::v1::Pod> {
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.client.clone(), "livemount");
-        let pods = pods.list(&ListParams::default()).await.expect("a list");
+        let of_it =
+            ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
+        let pods = pods.list(&of_it).await.expect("a list");
         let mut pods = pods.items.into_iter();
         pods.find(|pod| pod.metadata.deletion_timestamp.is_none())
-            .expect("the plugin's pod")
     }
 
     /// Makes or changes a ConfigMap.
@@ -217,17 +226,22 @@ pub async fn says(pod: &Pod, script: &str, expected: &str) {
 /// The manifests of `kubectl apply -k deploy/secrets`, which are those of deploy/ and one more. The
 /// kustomizations add nothing of their own; tests/repository/deploy.rs looks after that.
 fn deployed() -> Vec<PathBuf> {
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     [
         "base/namespace.yaml",
         "base/serviceaccount.yaml",
         "base/rbac.yaml",
         "secrets/rbac.yaml",
         "base/csidriver.yaml",
+        "base/keeper.yaml",
         "base/daemonset.yaml",
     ]
-    .map(|file| deploy.join(file))
+    .map(|file| deploy().join(file))
     .into()
+}
+
+/// The folder of all manifests.
+pub fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
 /// The program without what a debugger wants, a tenth of its size.

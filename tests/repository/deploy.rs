@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Probe, Volume};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::CSIDriver;
@@ -20,46 +20,68 @@ use serde_json::Value;
 
 const GUIDE: &str = "docs/OPERATIONS.md";
 
-/// The DaemonSet's pod.
+/// The DaemonSets: the plugin's, and the keeper's.
+const SETS: [&str; 2] = ["deploy/base/daemonset.yaml", "deploy/base/keeper.yaml"];
+
+fn set(file: &str) -> DaemonSetSpec {
+    let document = documents(file).pop().expect("holds a document");
+    let set: DaemonSet = serde_json::from_value(document).expect("is a DaemonSet");
+    set.spec.expect("has a spec")
+}
+
+fn pod_of(file: &str) -> PodSpec {
+    set(file).template.spec.expect("its pod has a spec")
+}
+
+/// The plugin's pod.
 fn pod() -> PodSpec {
-    let daemon: DaemonSet = only("deploy/base", "DaemonSet");
-    let spec = daemon.spec.expect("has a spec");
-    spec.template.spec.expect("its pod has a spec")
+    pod_of(SETS[0])
 }
 
 /// Its one container.
 fn container() -> Container {
     let mut containers = pod().containers;
-    assert_eq!(
-        containers.len(),
-        1,
-        "shareProcessNamespace shares with none"
-    );
+    assert_eq!(containers.len(), 1);
     containers.remove(0)
 }
 
-/// The container's options.
-fn options() -> BTreeMap<String, String> {
-    let args = container().args.expect("has arguments");
-    assert_eq!(args.first().map(String::as_str), Some("node"));
-    args.iter()
-        .skip(1)
-        .map(|arg| arg.split_once('=').expect("is written --option=value"))
-        .map(|(option, value)| (option.to_owned(), value.to_owned()))
-        .collect()
+/// The hand, which is a sidecar, and the keeper.
+fn hand_and_keeper() -> (Container, Container) {
+    let pod = pod_of(SETS[1]);
+    let mut hands = pod.init_containers.expect("has a sidecar");
+    let mut keepers = pod.containers;
+    assert_eq!((hands.len(), keepers.len()), (1, 1));
+    (hands.remove(0), keepers.remove(0))
 }
 
-fn volumes() -> BTreeMap<String, Volume> {
-    let volumes = pod().volumes.expect("has volumes");
+/// A container's command, and its options with their values; one without a value has an empty one.
+fn command(container: &Container) -> (String, Vec<(String, String)>) {
+    let args = container.args.clone().expect("has arguments");
+    let options = args.iter().skip(1).map(|arg| {
+        let (option, value) = arg.split_once('=').unwrap_or((arg, ""));
+        (option.to_owned(), value.to_owned())
+    });
+    (args[0].clone(), options.collect())
+}
+
+/// The plugin's options.
+fn options() -> BTreeMap<String, String> {
+    let (name, options) = command(&container());
+    assert_eq!(name, "node");
+    options.into_iter().collect()
+}
+
+fn volumes(of: &PodSpec) -> BTreeMap<String, Volume> {
+    let volumes = of.volumes.clone().expect("has volumes");
     volumes.into_iter().map(|v| (v.name.clone(), v)).collect()
 }
 
-/// Where the node's folder is that lies at this place in the container, and how it propagates.
-fn host(place: &str) -> (String, Option<String>) {
-    let mounts = container().volume_mounts.expect("has mounts");
+/// Where the node's folder is that lies at this place in a container of a pod, and how it propagates.
+fn host(of: &PodSpec, container: &Container, place: &str) -> (String, Option<String>) {
+    let mounts = container.volume_mounts.clone().expect("has mounts");
     let mount = mounts.iter().find(|mount| mount.mount_path == place);
     let mount = mount.unwrap_or_else(|| panic!("nothing is mounted at {place}"));
-    let path = volumes()[&mount.name].host_path.clone();
+    let path = volumes(of)[&mount.name].host_path.clone();
     let path = path.expect("is a folder of the node").path;
     (path, mount.mount_propagation.clone())
 }
@@ -248,6 +270,15 @@ fn the_program_takes_the_daemon_sets_arguments() {
     for option in options().keys() {
         assert!(help.contains(option.as_str()), "{option} is no option");
     }
+    let (hand, keeper) = hand_and_keeper();
+    for container in [&hand, &keeper] {
+        let mut args = container.args.clone().expect("has arguments");
+        args.push("--help".into());
+        let help = run(&args);
+        for (option, _) in command(container).1 {
+            assert!(help.contains(option.as_str()), "{option} is no option");
+        }
+    }
     let mut variables: BTreeSet<String> = container
         .env
         .unwrap_or_default()
@@ -273,13 +304,46 @@ fn the_folders_are_the_same_for_the_kubelet_and_for_the_plugin() {
     let driver = driver.metadata.name.expect("has a name");
     let kubelet = &options["--kubelet-dir"];
 
+    // Mounts are the hand's alone, at the same paths as the plugin and the kubelet have them.
+    let (keeping, own) = (pod_of(SETS[1]), pod());
+    let (hand, keeper) = hand_and_keeper();
     let pods = format!("{kubelet}/pods");
-    assert_eq!(host(&pods), (pods.clone(), Some("Bidirectional".into())));
-
+    let propagates = |way: &str| (pods.clone(), Some(way.to_owned()));
+    assert_eq!(host(&keeping, &hand, &pods), propagates("Bidirectional"));
+    assert_eq!(
+        host(&own, &container(), &pods),
+        propagates("HostToContainer")
+    );
+    let roots: BTreeSet<String> = command(&hand)
+        .1
+        .into_iter()
+        .filter_map(|(option, value)| (option == "--root").then_some(value))
+        .collect();
     let socket = Path::new(&options["--csi-socket"]);
     let folder = socket.parent().and_then(Path::to_str).expect("is a path");
+    assert_eq!(roots, BTreeSet::from([pods.clone(), folder.to_owned()]));
+    assert_eq!(
+        host(&keeping, &hand, folder),
+        host(&own, &container(), folder)
+    );
+
+    // All three meet in one folder, which nobody makes for others to see.
+    let meeting = Path::new(&options["--keeper"]);
+    let place = meeting.parent().and_then(Path::to_str).expect("is a path");
+    for (pod, container) in [(&keeping, &hand), (&keeping, &keeper), (&own, &container())] {
+        assert_eq!(
+            host(pod, container, place),
+            ("/run/livemount".to_owned(), None)
+        );
+    }
+    for container in [&hand, &keeper] {
+        let dir = ("--dir".to_owned(), options["--keeper"].clone());
+        assert!(command(container).1.contains(&dir), "{container:?}");
+    }
+    assert!(meeting.ends_with(&driver), "two drivers meet apart");
+
     let name = socket.file_name().and_then(|name| name.to_str());
-    let (plugin, propagation) = host(folder);
+    let (plugin, propagation) = host(&own, &container(), folder);
     assert_eq!(propagation, None, "mounts go to the pods alone");
     assert_eq!(plugin, format!("{kubelet}/plugins/{driver}"));
     assert_eq!(
@@ -287,16 +351,16 @@ fn the_folders_are_the_same_for_the_kubelet_and_for_the_plugin() {
         format!("{plugin}/{}", name.expect("has a name"))
     );
 
-    let (registration, propagation) = host(&options["--registration-dir"]);
+    let (registration, propagation) = host(&own, &container(), &options["--registration-dir"]);
     assert_eq!(propagation, None);
     assert_eq!(registration, format!("{kubelet}/plugins_registry"));
 
-    for volume in volumes().values() {
+    for volume in volumes(&own).values().chain(volumes(&keeping).values()) {
         let Some(host) = &volume.host_path else {
             continue;
         };
         assert!(
-            host.path.starts_with(kubelet.as_str()),
+            host.path.starts_with(kubelet.as_str()) || host.path == "/run/livemount",
             "{} is outside",
             host.path
         );
@@ -341,14 +405,10 @@ fn probes_ask_what_is_served_and_the_last_resort_is_slow() {
         );
     }
     let liveness = container.liveness_probe.expect("is there");
-    assert!(
-        patience(&liveness) >= 120,
-        "a restart costs the pods their files"
-    );
+    assert!(patience(&liveness) >= 120, "the watchdog comes first");
     assert!(liveness.timeout_seconds.unwrap_or(1) >= 5);
 
-    let daemon: DaemonSet = only("deploy/base", "DaemonSet");
-    let annotations = daemon.spec.and_then(|spec| spec.template.metadata);
+    let annotations = set(SETS[0]).template.metadata;
     let annotations = annotations
         .and_then(|meta| meta.annotations)
         .expect("are there");
@@ -360,38 +420,100 @@ fn probes_ask_what_is_served_and_the_last_resort_is_slow() {
 }
 
 #[test]
-fn nothing_takes_the_plugin_from_running_pods_by_itself() {
-    let daemon: DaemonSet = only("deploy/base", "DaemonSet");
-    let spec = daemon.spec.expect("has a spec");
-    let strategy = spec.update_strategy.and_then(|strategy| strategy.type_);
-    assert_eq!(strategy.as_deref(), Some("OnDelete"));
-    let pod = spec.template.spec.expect("has a spec");
-    assert_eq!(
-        pod.priority_class_name.as_deref(),
-        Some("system-node-critical")
-    );
-    assert_eq!(pod.share_process_namespace, Some(true));
-    assert_eq!(pod.host_network.or(pod.host_pid).or(pod.host_ipc), None);
-    let everywhere = pod
-        .tolerations
-        .expect("tolerates")
-        .iter()
-        .any(|toleration| {
-            toleration.operator.as_deref() == Some("Exists") && toleration.key.is_none()
-        });
-    assert!(everywhere);
-    let container = container();
-    let resources = container.resources.expect("has resources");
-    assert_eq!(resources.limits, None, "a content could hit it");
+fn both_are_rolled_and_what_is_held_is_held_all_the_time() {
+    let rolling = |file: &str| {
+        let strategy = set(file).update_strategy.expect("has a strategy");
+        assert_eq!(strategy.type_.as_deref(), Some("RollingUpdate"), "{file}");
+        let rolling = strategy.rolling_update.expect("says how");
+        (rolling.max_surge, rolling.max_unavailable)
+    };
+    let number = |number| Some(IntOrString::Int(number));
+    assert_eq!(rolling(SETS[0]), (None, number(1)));
+    // The new keeper first; the old one must not take everything back because it is started again.
+    assert_eq!(rolling(SETS[1]), (number(1), number(0)));
+    let (hand, keeper) = hand_and_keeper();
+    let has = |container: &Container, option: &str| {
+        let options = command(container).1;
+        options.iter().any(|(name, _)| name == option)
+    };
+    assert!(has(&keeper, "--stand-by") && has(&keeper, "--no-hand"));
+    // A sidecar ends after the keeper, which may have to wait for a daemon that needs a hand.
+    assert_eq!(hand.restart_policy.as_deref(), Some("Always"));
+    assert!(has(&hand, "--leave-dead"));
+    let grace = |file| pod_of(file).termination_grace_period_seconds;
     assert!(
-        resources
-            .requests
-            .is_some_and(|some| some.contains_key("memory"))
+        grace(SETS[1]).is_some_and(|seconds| seconds >= 1800),
+        "somebody has to notice"
     );
-    let context = container.security_context.expect("has one");
+    assert!(
+        grace(SETS[0]).is_some_and(|seconds| seconds >= 300),
+        "a keeper has to be pulled"
+    );
+}
+
+#[test]
+fn both_are_on_every_node_and_are_let_live() {
+    for file in SETS {
+        let pod = pod_of(file);
+        assert_eq!(
+            pod.priority_class_name.as_deref(),
+            Some("system-node-critical"),
+            "{file}"
+        );
+        let everywhere = pod
+            .tolerations
+            .expect("tolerates")
+            .iter()
+            .any(|toleration| {
+                toleration.operator.as_deref() == Some("Exists") && toleration.key.is_none()
+            });
+        assert!(everywhere, "{file}");
+        let inits = pod.init_containers.unwrap_or_default();
+        for container in inits.iter().chain(&pod.containers) {
+            let resources = container.resources.as_ref().expect("has resources");
+            assert_eq!(resources.limits, None, "a content could hit it");
+            let requests = resources.requests.as_ref().expect("requests");
+            assert!(requests.contains_key("memory"), "{file}");
+        }
+    }
+}
+
+#[test]
+fn the_hand_alone_is_privileged() {
+    let (hand, keeper) = hand_and_keeper();
+    let context = hand.security_context.expect("has one");
     assert_eq!(context.read_only_root_filesystem, Some(true));
     // Demanded by Bidirectional, which another test demands.
     assert_eq!(context.privileged, Some(true));
+    for container in [keeper, container()] {
+        let name = &container.name;
+        let context = container.security_context.expect("has one");
+        assert_eq!(context.privileged, None, "{name}");
+        assert_eq!(context.read_only_root_filesystem, Some(true), "{name}");
+        assert_eq!(context.allow_privilege_escalation, Some(false), "{name}");
+        let capabilities = context.capabilities.expect("says so");
+        assert_eq!(capabilities.add, None, "{name}");
+        assert_eq!(capabilities.drop, Some(vec!["ALL".into()]), "{name}");
+        let seccomp = context.seccomp_profile.expect("has one");
+        assert_eq!(seccomp.type_, "RuntimeDefault", "{name}");
+        let mounts = container.volume_mounts.expect("has mounts");
+        let both = |way: &Option<String>| way.as_deref() == Some("Bidirectional");
+        assert!(
+            !mounts.iter().any(|mount| both(&mount.mount_propagation)),
+            "{name}"
+        );
+        // The keeper hears its own user alone.
+        assert_eq!(context.run_as_user, Some(0), "{name}");
+    }
+    for file in SETS {
+        let pod = pod_of(file);
+        assert_eq!(pod.host_network.or(pod.host_ipc), None, "{file}");
+        assert_eq!(pod.share_process_namespace, None, "{file}");
+    }
+    assert_eq!(pod().host_pid, None);
+    let keeping = pod_of(SETS[1]);
+    assert_eq!(keeping.host_pid, Some(true), "it sees to daemons' ends");
+    assert_eq!(keeping.automount_service_account_token, Some(false));
 }
 
 #[test]
@@ -406,7 +528,7 @@ fn the_driver_is_what_the_kubelet_needs_for_inline_volumes() {
     );
     assert_eq!(spec.volume_lifecycle_modes, Some(vec!["Ephemeral".into()]));
     assert_eq!(spec.fs_group_policy.as_deref(), Some("None"));
-    assert_eq!(spec.requires_republish, Some(false));
+    assert_eq!(spec.requires_republish, Some(true), "the second net");
     let name = driver.metadata.name.expect("has a name");
     for (file, volume) in examples() {
         if let Some(csi) = volume.csi {
@@ -663,4 +785,59 @@ fn the_guide_names_files_that_are_there() {
         }
     }
     assert!(found > 5, "the guide names no files any more");
+}
+
+/// The units of deploy/systemd: what they run, without what systemd puts in.
+#[test]
+fn the_program_takes_the_units_arguments() {
+    let mut commands = BTreeSet::new();
+    for file in files_of("deploy/systemd", "service") {
+        let unit = text(&file);
+        let start = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/livemount "))
+            .expect("starts the program");
+        let mut words = start.split(' ');
+        let command = words.next().expect("has a command");
+        let output = Command::new(env!("CARGO_BIN_EXE_livemount"))
+            .args([command, "--help"])
+            .output()
+            .expect("runs");
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        let kept = unit.lines().filter_map(|line| line.split_once("KEPT="));
+        let options = words.chain(kept.map(|(_, option)| option));
+        for option in options.filter(|word| word.starts_with("--")) {
+            let option = option.split('=').next().unwrap_or(option);
+            // Of the keeper's own unit this is the other one's.
+            let of_mount = file.ends_with("livemount-keep@.service") && option == "--keeper";
+            assert!(
+                of_mount || help.contains(option),
+                "{}: {option}",
+                file.display()
+            );
+        }
+        commands.insert(command.to_owned());
+        let name = file.file_stem().and_then(|name| name.to_str());
+        assert!(
+            text(GUIDE).contains(name.expect("is text")),
+            "the guide names it"
+        );
+        // A second mount namespace would keep its mounts from everybody.
+        for setting in ["PrivateTmp=", "ProtectSystem=", "PrivateMounts="] {
+            let set = unit.lines().any(|line| line.starts_with(setting));
+            assert!(!set, "{}: {setting}", file.display());
+        }
+    }
+    assert_eq!(commands.len(), 3);
+    let served = text("deploy/systemd/livemount@.service");
+    for needed in [
+        "Type=notify\n",
+        "FileDescriptorStoreMax=",
+        "FileDescriptorStorePreserve=yes\n",
+        "KillMode=mixed\n",
+        "WatchdogSec=",
+        "CapabilityBoundingSet=\n",
+    ] {
+        assert!(served.contains(needed), "{needed}");
+    }
 }
