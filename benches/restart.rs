@@ -4,6 +4,8 @@
 //! it, and what is compared is measured turn by turn in one run. A goal that is missed is said; nothing
 //! here fails. The daemon is a process of its own, because a daemon must not touch its own mounts and a
 //! benchmark must; all run in namespaces of their own, so that nothing is left.
+//!
+//! `cargo bench --bench restart restarts`, `commits` or `reads` measures a part.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -31,26 +33,30 @@ fn main() {
     if std::env::args().any(|argument| argument == "served") {
         return support::served::main();
     }
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::var_os(INSIDE).is_none() {
-        let status = apart::run(&[], (INSIDE, "1"), |line| println!("{line}"));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let status = apart::run(&words, (INSIDE, "1"), |line| println!("{line}"));
         assert!(status.success(), "{status}");
         return;
     }
-    println!("\n| volumes | who comes | first read | worst | last read | worst | goal |");
-    println!("|---|---|---|---|---|---|---|");
-    let mut memory = Vec::new();
-    for volumes in [1, 100, 1000] {
-        memory.push(restarts(volumes));
-    }
-    println!("\n| volumes | keeper | hand | caretaker |");
-    println!("|---|---|---|---|");
-    for line in memory {
-        println!("{line}");
+    let wanted = |what: &str| words.is_empty() || words.iter().any(|word| word == what);
+    if wanted("restarts") {
+        println!("\n| volumes | who comes | first read | worst | last read | worst | goal |");
+        println!("|---|---|---|---|---|---|---|");
+        let memory = [1, 100, 1000].map(restarts);
+        println!("\n| volumes | keeper | hand | caretaker |");
+        println!("|---|---|---|---|");
+        memory.iter().for_each(|line| println!("{line}"));
     }
     println!("\n| what | without p50 | p99 | with p50 | p99 | ratio p50 | goal |");
     println!("|---|---|---|---|---|---|---|");
-    commits();
-    reads();
+    if wanted("commits") {
+        commits();
+    }
+    if wanted("reads") {
+        reads();
+    }
     println!();
 }
 
