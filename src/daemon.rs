@@ -367,19 +367,23 @@ fn take_over(keeper: &KeptBy, role: Role, facts: &Facts) -> Result<TakenOver, Da
         KeptBy::Folder(folder) => Keeper::take(folder, role, GRANTED)?,
         KeptBy::Systemd(_) => Keeper::systemd()?.ok_or(DaemonError::NoStore)?,
     };
-    let (keeping, left) = Keeping::begin(keeper, stored)?;
-    let key = left.first().map(Left::key);
-    let mut continued = Vec::with_capacity(left.len());
-    let (readable, unreadable): (Vec<_>, Vec<_>) = left.into_iter().partition(Left::is_readable);
-    for left in readable {
+    let mut key = None;
+    let (mut continued, mut unreadable) = (Vec::new(), Vec::new());
+    let keeping = Keeping::begin(keeper, stored, |left| {
+        key.get_or_insert_with(|| left.key());
+        if !left.is_readable() {
+            unreadable.push(left);
+            return Ok(());
+        }
         let (name, target) = (left.name().to_owned(), left.target().to_owned());
         match left.serve(facts) {
             Ok(volume) => continued.push(volume),
             // Going on without it would take it from its users; the keeper still has it whole.
-            Err(error) if error.is_shortage() => return Err(error.into()),
+            Err(error) if error.is_shortage() => return Err(DaemonError::from(error)),
             Err(error) => error!(volume = name, "{} is lost: {error}", target.display()),
         }
-    }
+        Ok(())
+    })?;
     if !continued.is_empty() {
         info!(
             "{} volumes of a predecessor are served again",

@@ -55,20 +55,21 @@ impl Filesystem {
     }
 
     /// Keeps the request in hand until what comes back is dropped: when it is answered, or parked.
-    fn asked(
+    fn asked<'r>(
         &self,
         request: &Request,
         opcode: Opcode,
         node: INodeNo,
-        arguments: impl FnOnce(Raw) -> Raw,
+        arguments: impl FnOnce(Raw<'r>) -> Raw<'r>,
     ) -> Option<InHand<'_>> {
         let slot = self.slot.as_ref()?;
         let number = request.unique().0;
         if number == raw::MARKER {
             return None;
         }
-        let (bytes, length) = arguments(Raw::of(request, opcode, node.0)).finish();
-        slot.asked(number, &bytes[..length]);
+        let mut raw = arguments(Raw::of(request, opcode, node.0));
+        let (fixed, tail) = raw.finish();
+        slot.asked(number, fixed, tail);
         Some(InHand(slot))
     }
 }
@@ -83,7 +84,12 @@ impl Drop for InHand<'_> {
 }
 
 /// The arguments of a READ or a READDIR.
-fn read_in(raw: Raw, handle: FileHandle, range: (u64, u32), owner: Option<LockOwner>) -> Raw {
+fn read_in(
+    raw: Raw<'_>,
+    handle: FileHandle,
+    range: (u64, u32),
+    owner: Option<LockOwner>,
+) -> Raw<'_> {
     let flags = if owner.is_some() { READ_LOCKOWNER } else { 0 };
     raw.u64(handle.0)
         .u64(range.0)
@@ -245,7 +251,7 @@ impl fuser::Filesystem for Filesystem {
         let _asked = self.asked(request, Opcode::Setattr, ino, |raw| {
             const AFTER_VALID: [u8; 84] = [0; 84];
             let valid = if mtime_alone { FATTR_MTIME } else { FATTR_MODE };
-            raw.u32(valid).bytes(&AFTER_VALID)
+            raw.u32(valid).bytes(AFTER_VALID)
         });
         let rung = if mtime_alone {
             self.volume.ring(inode(ino))
@@ -315,7 +321,7 @@ impl fuser::Filesystem for Filesystem {
                 .u32(0)
                 .u64(0)
                 .u64(0)
-                .bytes(&data[..length as usize])
+                .data(&data[..length as usize])
         });
         match self.volume.ring(inode(ino)) {
             // At most MAX_WRITE.

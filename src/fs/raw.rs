@@ -42,21 +42,27 @@ const NOTIFY_RESEND: i32 = 7;
 const IN_HEADER: usize = 40;
 const OUT_HEADER: usize = 16;
 
-/// A request that is being written.
-pub(super) struct Raw {
-    bytes: [u8; Raw::MOST],
+/// A request that is being written: header and arguments of a length that its kind has, a multiple of 8; then
+/// up to two names, or what is written.
+pub(super) struct Raw<'a> {
+    fixed: [u8; Raw::FIXED],
     len: usize,
+    tail: [&'a [u8]; Raw::PARTS],
+    parts: usize,
 }
 
-impl Raw {
-    /// Header, arguments, and two names.
-    const MOST: usize = IN_HEADER + 88 + 2 * 256;
+impl<'a> Raw<'a> {
+    const FIXED: usize = IN_HEADER + 88;
+    /// Two names and their ends.
+    const PARTS: usize = 4;
 
     /// A request of these, without arguments yet.
     pub(super) fn new(opcode: Opcode, number: u64, node: u64, from: (u32, u32, u32)) -> Self {
         let raw = Self {
-            bytes: [0; Self::MOST],
+            fixed: [0; Self::FIXED],
             len: 0,
+            tail: [&[]; Self::PARTS],
+            parts: 0,
         };
         let (uid, gid, pid) = from;
         // Its length is known at the end.
@@ -76,39 +82,47 @@ impl Raw {
         Self::new(opcode, request.unique().0, node, from)
     }
 
+    #[inline]
     pub(super) fn u32(self, number: u32) -> Self {
-        self.bytes(&number.to_ne_bytes())
+        self.bytes(number.to_ne_bytes())
     }
 
+    #[inline]
     pub(super) fn u64(self, number: u64) -> Self {
-        self.bytes(&number.to_ne_bytes())
+        self.bytes(number.to_ne_bytes())
     }
 
-    /// A name with its end.
-    pub(super) fn name(self, name: &[u8]) -> Self {
-        self.bytes(name).bytes(&[0])
-    }
-
-    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
-        // No name that the kernel sends is longer than there is room for; what would be is cut off, and
-        // then no request that fuser can read.
-        let end = (self.len + bytes.len()).min(Self::MOST);
-        let room = &mut self.bytes[self.len..end];
-        room.copy_from_slice(&bytes[..room.len()]);
-        self.len = end;
+    #[inline]
+    pub(super) fn bytes<const N: usize>(mut self, bytes: [u8; N]) -> Self {
+        self.fixed[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += N;
         self
     }
 
-    /// The whole of it.
-    pub(super) fn finish(mut self) -> ([u8; Raw::MOST], usize) {
-        let len = u32::try_from(self.len).unwrap_or(u32::MAX);
-        self.bytes[..4].copy_from_slice(&len.to_ne_bytes());
-        (self.bytes, self.len)
+    /// A name and its end.
+    pub(super) fn name(self, name: &'a [u8]) -> Self {
+        self.data(name).data(&[0])
     }
 
-    pub(super) fn into_vec(self) -> Vec<u8> {
-        let (bytes, len) = self.finish();
-        bytes[..len].to_vec()
+    /// What is written.
+    pub(super) fn data(mut self, bytes: &'a [u8]) -> Self {
+        self.tail[self.parts] = bytes;
+        self.parts += 1;
+        self
+    }
+
+    /// All of it: first what has a length that is a multiple of 8, then the rest in its parts.
+    pub(super) fn finish(&mut self) -> (&[u8], &[&'a [u8]]) {
+        let tail = &self.tail[..self.parts];
+        let len = self.len + tail.iter().map(|part| part.len()).sum::<usize>();
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.fixed[..4].copy_from_slice(&len.to_ne_bytes());
+        (&self.fixed[..self.len], tail)
+    }
+
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        let (fixed, tail) = self.finish();
+        [fixed, &tail.concat()].concat()
     }
 }
 
@@ -127,7 +141,7 @@ pub(super) fn init(capabilities: u64) -> Vec<u8> {
         .u32(READAHEAD)
         .u32(low)
         .u32(high)
-        .bytes(&UNUSED)
+        .bytes(UNUSED)
         .into_vec()
 }
 

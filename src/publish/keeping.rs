@@ -111,13 +111,18 @@ fn names(number: VolumeNumber) -> [String; 3] {
 }
 
 impl Keeping {
-    /// Takes over what a predecessor has left. What can never be used is told and let go.
+    /// Takes over what a predecessor has left: `each` gets one volume after the other, as soon as it is read,
+    /// so that its users need not wait for all. What can never be used is told and let go.
     ///
     /// # Errors
     ///
-    /// The machine gives no memory or no descriptors, or the keeper cannot be told. What is left is as it
-    /// was: another process may have more luck.
-    pub fn begin(keeper: Keeper, stored: Vec<Stored>) -> Result<(Self, Vec<Left>), KeepError> {
+    /// The machine gives no memory or no descriptors, the keeper cannot be told, or the first error of `each`.
+    /// What is left is as it was: another process may have more luck.
+    pub fn begin<E: From<KeepError>>(
+        keeper: Keeper,
+        stored: Vec<Stored>,
+        mut each: impl FnMut(Left) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let mut parts: BTreeMap<String, Parts> = BTreeMap::new();
         let mut contents = None;
         for Stored { name, descriptor } in stored {
@@ -139,15 +144,18 @@ impl Keeping {
         }
         let contents = match contents.map(Contents::open) {
             Some(Ok(contents)) => contents,
-            Some(Err(error)) if error.is_the_machines() => return Err(error.into()),
+            Some(Err(error)) if error.is_the_machines() => {
+                return Err(KeepError::from(error).into());
+            }
             other => {
                 if let Some(Err(error)) = other {
                     error!(%error, "the stored contents cannot be used");
                 }
-                Contents::new()?
+                Contents::new().map_err(KeepError::from)?
             }
         };
-        let mut left = Vec::new();
+        let mut held = BTreeSet::new();
+        let mut readable = true;
         let mut useless = Vec::new();
         for (volume, parts) in parts {
             let found = match parts {
@@ -155,32 +163,41 @@ impl Keeping {
                     device: Some(device),
                     mount: Some(mount),
                     file: Some(file),
-                } => Self::read(device, mount, file, &contents)?,
+                } => Self::read(device, mount, file, &contents).map_err(KeepError::from)?,
                 // Its publish came to no end, and nobody was answered.
                 _ => None,
             };
             match found {
-                Some(found) => left.push(found),
+                Some(found) => {
+                    held.insert(found.about.number);
+                    readable &= found.is_readable();
+                    each(found)?;
+                }
                 None => useless
                     .extend(["device", "mount", "file"].map(|part| format!("{volume}-{part}"))),
             }
         }
-        if left.iter().all(Left::is_readable) {
-            contents.settle()?;
-        } else {
-            contents.settle_beside_unread()?;
-        }
-        keeper.remove(&useless)?;
-        if left.is_empty() {
-            keeper.remove(&[CONTENTS])?;
-        }
-        let held = left.iter().map(|left| left.about.number).collect();
         let keeping = Self {
             keeper,
             contents,
             held: Arc::new(Mutex::new(held)),
         };
-        Ok((keeping, left))
+        keeping.settle(readable, &useless)?;
+        Ok(keeping)
+    }
+
+    /// All volumes have been read: what none of them speaks of goes.
+    fn settle(&self, readable: bool, useless: &[String]) -> Result<(), KeepError> {
+        if readable {
+            self.contents.settle()?;
+        } else {
+            self.contents.settle_beside_unread()?;
+        }
+        self.keeper.remove(useless)?;
+        if self.held.lock().is_empty() {
+            self.keeper.remove(&[CONTENTS])?;
+        }
+        Ok(())
     }
 
     fn read(

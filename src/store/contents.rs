@@ -144,7 +144,8 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// The machine gives no memory. None of them is stored then that was not before.
+    /// The machine gives no memory, or what a predecessor stored has not been read yet and something is new.
+    /// None of them is stored then that was not before.
     pub fn put(&self, contents: &[Bytes]) -> Result<Vec<Arc<Kept>>, StoreError> {
         let inner = &self.0;
         let mut new: HashMap<(usize, usize), Arc<Kept>> = HashMap::new();
@@ -171,7 +172,12 @@ impl Contents {
         let base = if places.is_empty() {
             0
         } else {
-            inner.table.lock().extents.take(total, places.len())
+            let mut table = inner.table.lock();
+            if !table.settled {
+                // It would be written over what others have stored.
+                return Err(StoreError::NoContent);
+            }
+            table.extents.take(total, places.len())
         };
         let mut failure = None;
         for (bytes, _) in missing() {

@@ -7,7 +7,12 @@ pub(super) const PAGE: u64 = 4096;
 
 /// The parts in use: where each begins, how long it is (whole pages), and how many contents lie in it.
 #[derive(Debug, Default)]
-pub(super) struct Extents(BTreeMap<u64, Extent>);
+pub(super) struct Extents {
+    parts: BTreeMap<u64, Extent>,
+    /// Everything before that is in use: there a gap is looked for. Many small parts that wait to be given back
+    /// must not make each new one slow.
+    full: u64,
+}
 
 #[derive(Debug)]
 struct Extent {
@@ -26,14 +31,18 @@ impl Extents {
     /// The first gap that is large enough, in use from now on by so many.
     pub(super) fn take(&mut self, len: u64, users: usize) -> u64 {
         let len = len.next_multiple_of(PAGE);
-        let mut offset = 0;
-        for (begin, extent) in &self.0 {
+        let mut offset = self.full;
+        for (begin, extent) in self.parts.range(offset..) {
             if begin - offset >= len {
                 break;
             }
-            offset = begin + extent.len;
+            let end = begin + extent.len;
+            if *begin == self.full {
+                self.full = end;
+            }
+            offset = end;
         }
-        self.0.insert(offset, Extent { len, users });
+        self.parts.insert(offset, Extent { len, users });
         offset
     }
 
@@ -57,12 +66,15 @@ impl Extents {
                 }
             }
         }
-        Self(all)
+        Self {
+            parts: all,
+            full: 0,
+        }
     }
 
     /// One user less of the part around an offset. Tells the part where that was the last.
     pub(super) fn leave(&mut self, offset: u64) -> Option<Unused> {
-        let (begin, extent) = self.0.range_mut(..=offset).next_back()?;
+        let (begin, extent) = self.parts.range_mut(..=offset).next_back()?;
         let (begin, len) = (*begin, extent.len);
         if offset >= begin + len {
             return None;
@@ -73,14 +85,15 @@ impl Extents {
 
     /// Gives a part back.
     pub(super) fn free(&mut self, unused: &Unused) {
-        self.0.remove(&unused.offset);
+        self.parts.remove(&unused.offset);
+        self.full = self.full.min(unused.offset);
     }
 
     /// The parts between those in use, up to an end.
     pub(super) fn gaps(&self, end: u64) -> Vec<Unused> {
         let mut gaps = Vec::new();
         let mut offset = 0;
-        for (begin, extent) in &self.0 {
+        for (begin, extent) in &self.parts {
             if *begin > offset {
                 gaps.push(Unused {
                     offset,
@@ -101,13 +114,13 @@ impl Extents {
     /// Nothing before that is free any more: between what is in use is what nobody knows.
     pub(super) fn fill(&mut self, end: u64) {
         for Unused { offset, len } in self.gaps(end) {
-            self.0.insert(offset, Extent { len, users: 1 });
+            self.parts.insert(offset, Extent { len, users: 1 });
         }
     }
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.values().map(|extent| extent.len).sum()
+        self.parts.values().map(|extent| extent.len).sum()
     }
 }
 
@@ -147,5 +160,32 @@ mod tests {
         let unused = extents.leave(PAGE).expect("its only user");
         extents.free(&unused);
         assert_eq!(extents.take(1, 1), PAGE);
+    }
+
+    #[test]
+    fn the_first_gap_that_is_large_enough_is_taken_whatever_was_given_back() {
+        let mut extents = Extents::default();
+        let mut taken = Vec::new();
+        // Any sequence, the same each time.
+        let mut any = 1_u64;
+        for _ in 0..1_500 {
+            any = any.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (number, len) = ((any >> 33) as usize, ((any >> 20) % 4 + 1) * PAGE);
+            if number % 5 < 3 || taken.is_empty() {
+                let gaps = extents.gaps(u64::MAX);
+                let first = gaps
+                    .iter()
+                    .find(|gap| gap.len >= len)
+                    .expect("there is room");
+                let offset = extents.take(len, 1);
+                assert_eq!(offset, first.offset);
+                taken.push(offset);
+            } else {
+                let offset = taken.swap_remove(number % taken.len());
+                let unused = extents.leave(offset).expect("its only user");
+                extents.free(&unused);
+            }
+        }
+        assert!(taken.len() > 50, "it has grown");
     }
 }

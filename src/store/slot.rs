@@ -34,19 +34,27 @@ impl Slot {
         SharedMemory::part(file, MAPPED).map(Self)
     }
 
-    /// A request is about to be looked at. One that is too long is not kept.
-    pub fn asked(&self, number: u64, request: &[u8]) {
+    /// A request is about to be looked at: first what of it has a length that is a multiple of 8, then the rest
+    /// in its parts. One that is too long is not kept.
+    pub fn asked(&self, number: u64, fixed: &[u8], tail: &[&[u8]]) {
         self.0.set_number(AT_NEWEST, number);
-        if request.len() > LONGEST {
+        let length = fixed.len() + tail.iter().map(|part| part.len()).sum::<usize>();
+        if length > LONGEST || !fixed.len().is_multiple_of(8) {
             return;
         }
-        for (place, word) in (AT_REQUEST..).step_by(8).zip(request.chunks(8)) {
-            let mut bytes = [0; 8];
-            bytes[..word.len()].copy_from_slice(word);
-            self.0.set_number(place, u64::from_le_bytes(bytes));
+        let mut place = AT_REQUEST;
+        for word in fixed.as_chunks::<8>().0 {
+            self.0.set_number(place, u64::from_le_bytes(*word));
+            place += 8;
+        }
+        let mut rest = tail.iter().copied().flatten().copied();
+        while place < AT_REQUEST + length {
+            let word = std::array::from_fn(|_| rest.next().unwrap_or(0));
+            self.0.set_number(place, u64::from_le_bytes(word));
+            place += 8;
         }
         // Last: from here on it counts.
-        self.0.set_number(AT_LENGTH, request.len() as u64);
+        self.0.set_number(AT_LENGTH, length as u64);
     }
 
     /// It is answered, or kept elsewhere.
@@ -63,5 +71,35 @@ impl Slot {
             bytes.take(length).collect()
         });
         (self.0.number(AT_NEWEST), request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_found_as_it_was_asked() {
+        let file = SharedMemory::new("slot", MAPPED).expect("memory");
+        let file = file.descriptor();
+        let slot = Slot::of(file.as_fd()).expect("it is mapped");
+        assert_eq!(slot.found(), (0, None));
+        let fixed: Vec<u8> = (0..48).collect();
+        let name = [b'n'; 600];
+        for (number, length) in (2..).step_by(2).zip([0, 1, 7, 8, 9, 17, 255, 300, 470]) {
+            let tail = [&name[..length], &[0], &name[..length], &[0]];
+            slot.asked(number, &fixed, &tail);
+            let whole = [&fixed[..], &tail.concat()].concat();
+            // Another process finds it.
+            let found = Slot::of(file.as_fd()).expect("it is mapped").found();
+            assert_eq!(found, (number, Some(whole)));
+            slot.answered();
+            assert_eq!(slot.found(), (number, None));
+        }
+        // One that has no room is not there, but its number is.
+        slot.asked(100, &fixed, &[&name, &name]);
+        assert_eq!(slot.found(), (100, None));
     }
 }

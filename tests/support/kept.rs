@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use livemount::observe::Facts;
-use livemount::publish::{Keeping, Publisher};
+use livemount::publish::{KeepError, Keeping, Publisher};
 use livemount_hand::{ClientOptions, Hand, Reach};
 use livemount_keeper::{Keeper, KeeperEvent, Role};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,12 +16,13 @@ pub fn take_over(folder: &Path, facts: &Facts) -> (Publisher, Volumes) {
     all_descriptors();
     let taken = Keeper::take(folder, Role::Daemon, PATIENCE);
     let (keeper, stored) = taken.expect("the keeper grants");
-    let (keeping, left) = Keeping::begin(keeper.clone(), stored).expect("it can be kept");
-    let continued = left
-        .into_iter()
-        .map(|left| left.serve(facts).expect("it goes on"));
     // All are served before anything else.
-    let continued: Vec<_> = continued.collect();
+    let mut continued = Vec::new();
+    let keeping = Keeping::begin(keeper.clone(), stored, |left| {
+        continued.push(left.serve(facts).expect("it goes on"));
+        Ok::<_, KeepError>(())
+    });
+    let keeping = keeping.expect("it can be kept");
     let hand = Hand::start(ClientOptions {
         reach: Reach::Socket(folder.join("hand.sock")),
         heartbeat: std::time::Duration::from_secs(10),
