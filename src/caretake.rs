@@ -6,14 +6,12 @@
 //! who reads. What a daemon had begun to commit it brings to its end, where there is a hand.
 
 use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::daemon::{self, Caretaking, DaemonError, KeptBy, LEAVE};
-use crate::publish::Publisher;
 
 /// How soon a hand is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -48,21 +46,18 @@ pub fn run(options: &Options) -> Result<(), CaretakeError> {
         // The one who waits has gone with the process, or hears it.
         let _ = over.send(());
     })?;
-    let publisher = Arc::<OnceLock<Publisher>>::default();
-    let round = Arc::clone(&publisher);
-    daemon::watch_over(caretaking.keeping(), options.heartbeat, move || {
-        drop(round.get().map(Publisher::stats));
-    })?;
+    caretaking.watch_over(options.heartbeat)?;
     let served = continued.len();
     info!("taking care of {served} volumes until a daemon comes");
     // From here on everybody is answered. What is left is for the hand, which may be away.
     let mut waiting = Some(continued);
+    let mut publisher = None;
     let mut taken_up = Vec::new();
     loop {
         if let Some(continued) = waiting.take() {
             match caretaking.publisher(options.heartbeat) {
                 Ok(found) => {
-                    let found = publisher.get_or_init(|| found);
+                    publisher = Some(found);
                     let continued = continued.into_iter();
                     taken_up.extend(continued.map(|volume| found.take_up(volume, drop)));
                 }
@@ -82,7 +77,7 @@ pub fn run(options: &Options) -> Result<(), CaretakeError> {
         }
     }
     info!("a daemon comes: handing over");
-    if let Some(publisher) = publisher.get() {
+    if let Some(publisher) = publisher {
         publisher.leave(LEAVE);
     }
     // Nothing that waits for an answer is dropped on the way out: it is asked of the next.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use livemount_engine::snapshot::HashKey;
@@ -214,6 +214,8 @@ pub struct Caretaking {
     keeping: Keeping,
     key: HashKey,
     hand: PathBuf,
+    /// Once there is a hand.
+    publisher: Arc<OnceLock<Publisher>>,
 }
 
 impl Caretaking {
@@ -237,6 +239,7 @@ impl Caretaking {
             keeping,
             key,
             hand,
+            publisher: Arc::default(),
         };
         Ok((caretaking, continued))
     }
@@ -251,10 +254,26 @@ impl Caretaking {
     /// # Errors
     ///
     /// There is no hand now.
-    pub fn publisher(&self, heartbeat: Duration) -> Result<Publisher, DaemonError> {
+    pub fn publisher(&self, heartbeat: Duration) -> Result<&Publisher, DaemonError> {
+        if let Some(publisher) = self.publisher.get() {
+            return Ok(publisher);
+        }
         let hand = reach_hand(&self.hand, heartbeat)?;
         let (facts, keeping) = (self.facts.clone(), self.keeping.clone());
-        Ok(Publisher::new(hand, self.key, facts, Some(keeping))?)
+        let publisher = Publisher::new(hand, self.key, facts, Some(keeping))?;
+        Ok(self.publisher.get_or_init(|| publisher))
+    }
+
+    /// As [`watch_over`]; all volumes are asked once there is a hand.
+    ///
+    /// # Errors
+    ///
+    /// The machine gives no thread.
+    pub fn watch_over(&self, heartbeat: Duration) -> Result<(), DaemonError> {
+        let publisher = Arc::clone(&self.publisher);
+        watch_over(&self.keeping, heartbeat, move || {
+            drop(publisher.get().map(Publisher::stats));
+        })
     }
 }
 
