@@ -250,7 +250,8 @@ impl World {
     fn held(&self, path: &str, kind: Kind) -> Held {
         let mut held = Held::No;
         for hold in &self.holds {
-            if kind == Kind::File && hold.path != path {
+            // Who holds a folder that stood at this path holds nothing of the file that stands there now.
+            if kind == Kind::File && (hold.path != path || hold.kind != Kind::File) {
                 continue;
             }
             match hold.name(path) {
