@@ -9,14 +9,13 @@ use rustix::process::Signal;
 
 use crate::apart;
 use crate::house::House;
-use crate::load::{Failure, Report};
 use crate::loads::Loads;
+use crate::outcome::Outcome;
 use crate::sealed::{CHANGING, content, version_of};
 use crate::support::random::Random;
 use crate::support::served::monotonic;
 use crate::support::{PATIENCE, wait_until};
-use crate::waits::{self, Waits};
-use crate::writer::{self, Heard, Writer};
+use crate::writer::{self, Writer};
 
 #[test]
 fn promise_11_nobody_notices_a_kill_at_any_moment() {
@@ -37,7 +36,7 @@ pub fn scenario_without_resend() {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Death {
+pub enum Death {
     /// The daemon; another comes at once.
     Daemon,
     /// The daemon, and none comes until a caretaker has served for a while.
@@ -72,13 +71,16 @@ fn deaths(many: usize, random: &mut Random) -> Vec<Death> {
     deaths
 }
 
-struct Loop {
+struct Loop<'r> {
     house: House,
     writer: Writer,
-    random: Random,
+    random: &'r mut Random,
     /// When whose deaths were.
     at: Vec<(Death, u64)>,
 }
+
+/// No more deaths than these come to one mount, so that a test which hangs is noticed in time.
+const AT_ONE_MOUNT: usize = 100;
 
 fn kill_and_expect(resend: bool) {
     let kills = std::env::var("LIVEMOUNT_KILLS").map_or(60, |kills| {
@@ -86,6 +88,16 @@ fn kill_and_expect(resend: bool) {
     });
     let mut random = Random::new("kills");
     let deaths = deaths(kills.div_ceil(2), &mut random);
+    let mut outcome = Outcome::default();
+    for deaths in deaths.chunks(AT_ONE_MOUNT) {
+        kill(deaths, resend, &mut random, &mut outcome);
+    }
+    outcome.tell();
+    outcome.expect_unnoticed(resend);
+}
+
+/// One mount, under all who use it, and so many deaths.
+fn kill(deaths: &[Death], resend: bool, random: &mut Random, outcome: &mut Outcome) {
     let house = House::new(resend);
     let writer = Writer::start(house.manifest(), &house.target());
     let loads = Loads::start(&house.scratch, &house.target());
@@ -96,7 +108,7 @@ fn kill_and_expect(resend: bool) {
         at: Vec::new(),
     };
     for death in deaths {
-        killing.one(death);
+        killing.one(*death);
     }
     let Loop {
         house, writer, at, ..
@@ -104,15 +116,31 @@ fn kill_and_expect(resend: bool) {
     house.wait_until_ready();
     writer.wait_for(2);
     let heard = writer.stop();
-    let reports = loads.stop();
-    tell(&at, &heard, &reports);
-    expect_final(&house, heard.version);
-    expect_no_pin_left(&house, heard.version, resend);
+    let version = heard.version;
+    outcome.add(at, heard, loads.stop());
+    if outcome.is_wrong() {
+        outcome.tell();
+        outcome.expect_unnoticed(resend);
+    }
+    expect_final(&house, version);
+    expect_no_pin_left(&house, version, resend);
     let (lines, _scratch) = house.end();
-    expect(resend, &at, &heard, &reports, &lines);
+    let wrong = |line: &&String| WRONG.iter().any(|wrong| line.contains(wrong));
+    let wrong: Vec<_> = lines.iter().filter(wrong).take(20).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-impl Loop {
+/// What no log must say, whatever is killed.
+const WRONG: [&str; 6] = [
+    "could not ",
+    "cannot be used",
+    "is lost",
+    "dropped for the limit",
+    "Failed to send FUSE reply",
+    "panicked",
+];
+
+impl Loop<'_> {
     fn one(&mut self, death: Death) {
         const SOON: Duration = Duration::from_millis(150);
         self.random.moment(SOON);
@@ -198,50 +226,6 @@ impl Loop {
     }
 }
 
-fn tell(at: &[(Death, u64)], heard: &Heard, reports: &[Report]) {
-    println!(
-        "{} deaths, {} versions heard, at most {:?} from a version to its last event, {} events twice",
-        at.len(),
-        heard.version,
-        heard.longest,
-        heard.twice
-    );
-    for report in reports {
-        println!(
-            "{:?}: {} rounds, {} failed, {} slow and of another size, {} wrong",
-            report.role,
-            report.rounds,
-            report.failures.len(),
-            report.slow,
-            report.bad.len()
-        );
-    }
-    let mut worse = Vec::new();
-    for (name, deaths) in [
-        (
-            "one that hangs",
-            &[Death::Stopped, Death::CaretakerStopped][..],
-        ),
-        (
-            "a hand, alone or with another",
-            &[Death::Hand, Death::KeeperAndHand, Death::DaemonAndHand],
-        ),
-        ("a keeper", &[Death::Keeper]),
-        ("a daemon, the caretaker alone comes", &[Death::Caretaken]),
-        ("a daemon, another comes at once", &[Death::Daemon]),
-    ] {
-        let those = at.iter().filter(|(death, _)| deaths.contains(death));
-        let moments: Vec<u64> = those.map(|(_, at)| *at).collect();
-        println!("{}", Waits::of(name, &moments, &worse, reports));
-        worse.extend(moments);
-    }
-    let hangs = |death: &Death| matches!(death, Death::Stopped | Death::CaretakerStopped);
-    println!(
-        "the longest waits for none that hangs: {:#?}",
-        waits::longest(at, hangs, reports)
-    );
-}
-
 /// What everybody sees in the end.
 fn expect_final(house: &House, version: u64) {
     for (name, _) in CHANGING {
@@ -268,37 +252,4 @@ fn expect_no_pin_left(house: &House, version: u64, resend: bool) {
     }
     assert!(!resend, "handles that nobody has: {left}");
     println!("handles that nobody has: {left}");
-}
-
-/// What no log must say, whatever is killed.
-const WRONG: [&str; 6] = [
-    "could not ",
-    "cannot be used",
-    "is lost",
-    "dropped for the limit",
-    "Failed to send FUSE reply",
-    "panicked",
-];
-
-fn expect(resend: bool, at: &[(Death, u64)], heard: &Heard, reports: &[Report], lines: &[String]) {
-    let wrong = lines
-        .iter()
-        .filter(|line| WRONG.iter().any(|wrong| line.contains(wrong)));
-    let wrong: Vec<_> = wrong.take(20).collect();
-    assert!(heard.wrong.is_empty(), "{:#?}", heard.wrong);
-    for report in reports {
-        let bad = &report.bad[..report.bad.len().min(10)];
-        assert!(bad.is_empty(), "{bad:#?}");
-    }
-    let failures: Vec<&Failure> = reports.iter().flat_map(|report| &report.failures).collect();
-    // One thread reads each connection's requests, so a death loses one at the most.
-    let most = if resend { 0 } else { at.len() };
-    let stale = |failure: &&Failure| {
-        failure.errno == libc::ESTALE && ["fstat", "read", "readdir"].contains(&&*failure.step)
-    };
-    assert!(
-        failures.len() <= most && failures.iter().all(stale),
-        "{failures:#?}"
-    );
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -94,6 +94,15 @@ impl Report {
         }
     }
 
+    /// What the same one saw at another mount.
+    pub fn add(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        self.slow += other.slow;
+        self.waits.extend(other.waits);
+        self.failures.extend(other.failures);
+        self.bad.extend(other.bad);
+    }
+
     /// What a step gave, unless it failed, which is noted.
     pub fn tried<T>(&mut self, step: &str, result: io::Result<T>) -> Option<T> {
         match result {

@@ -10,6 +10,7 @@ mod house;
 mod kills;
 mod load;
 mod loads;
+mod outcome;
 mod readers;
 mod sealed;
 mod successors;
