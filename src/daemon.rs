@@ -197,10 +197,13 @@ fn caretaken(keeper: &KeptBy) -> Option<Duration> {
     let since = report.since;
     let caretaker = report.holder == Some(Role::Caretaker) && report.entries > 0;
     caretaker.then(|| {
-        warn!(
-            "the caretaker has served for {:.1} s, in which no daemon came",
-            since.as_secs_f64()
-        );
+        // Less is what any restart takes.
+        if since >= Duration::from_secs(1) {
+            warn!(
+                "the caretaker has served for {:.1} s, in which no daemon came",
+                since.as_secs_f64()
+            );
+        }
         since
     })
 }
