@@ -314,7 +314,12 @@ impl Committer {
                     // One that runs apart may live, and be at it still: only its connection went.
                     let _nothing_under_way = self.hand.idle(self.id, STUCK);
                 }
-                Err(HandError::Slow { .. } | HandError::Stuck) => {
+                Err(
+                    HandError::Slow { .. }
+                    | HandError::Stuck
+                    | HandError::Replaced
+                    | HandError::Unreachable { .. },
+                ) => {
                     if told.elapsed() >= STUCK {
                         told = Instant::now();
                         self.facts.tell(Fact::Stuck {

@@ -157,9 +157,9 @@ impl Publisher {
         let published = inner.published(bound, about.settings);
         end.tell(on_end);
         Queue::resume(&published.live.queue);
-        if let Some(next) = next {
-            published.offer(next);
-        }
+        // What could not be brought of the one that is current is tried again by this.
+        let next = next.unwrap_or_else(|| published.volume().target());
+        published.offer(next);
         published
     }
 
